@@ -1,0 +1,87 @@
+//! What a data set is to the rest of the program: numbered examples of one shape.
+
+use crate::DataError;
+use std::sync::Arc;
+
+/// The coordinates of the random choices made while an example is loaded (which window of a
+/// recording, which crop).
+///
+/// The same `(seed, epoch, index)` always gives the same example, whatever thread loads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Epoch, from 0. Evaluation uses [`Draw::FIXED`].
+    pub epoch: u32,
+}
+
+impl Draw {
+    /// The draw of every evaluation: deterministic, the same for all runs.
+    pub const FIXED: Self = Self { seed: 0, epoch: 0 };
+}
+
+/// A waveform behind a spectrogram, for listening to views.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waveform {
+    /// Samples, full scale = 1.
+    pub samples: Vec<f32>,
+    /// Samples per second.
+    pub rate: u32,
+}
+
+/// Numbered examples of one shape, with labels where they are known.
+pub trait Dataset: Send + Sync {
+    /// Number of examples.
+    fn len(&self) -> usize;
+
+    /// True when there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Shape of every example: channels, height, width.
+    fn shape(&self) -> [usize; 3];
+
+    /// Class of an example, an index into [`Splits::class_names`]; `None` for unlabelled data.
+    fn label(&self, index: usize) -> Option<u32>;
+
+    /// Writes example `index` into `out`, C × H × W in C order.
+    ///
+    /// # Errors
+    /// When the file behind the example cannot be read or decoded.
+    fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError>;
+
+    /// The waveform that [`Dataset::load`] turned into a spectrogram at the same `draw`; `None`
+    /// where examples are not speech.
+    ///
+    /// # Errors
+    /// When the file behind the example cannot be read or decoded.
+    fn waveform(&self, _index: usize, _draw: Draw) -> Result<Option<Waveform>, DataError> {
+        Ok(None)
+    }
+}
+
+/// Mean and standard deviation of each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelStats {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel, positive.
+    pub std: Vec<f32>,
+}
+
+/// A data source opened for training: two disjoint sets and what is known about them.
+#[derive(Clone)]
+pub struct Splits {
+    /// Examples to train on.
+    pub train: Arc<dyn Dataset>,
+    /// Held-out examples.
+    pub test: Arc<dyn Dataset>,
+    /// Names of the classes; empty for unlabelled data.
+    pub class_names: Vec<String>,
+    /// Normalisation between the viewmaker and the encoder. Images are perturbed in `[0, 1]` and
+    /// normalised afterwards; spectrograms arrive normalised and have `None` here.
+    pub after_view: Option<ChannelStats>,
+    /// One line for the log: format, counts, shape.
+    pub description: String,
+}

@@ -1,0 +1,1 @@
+//! The modality registry: one file per modality, one line here.
