@@ -4,6 +4,7 @@
 //! (`cpu.rs`) and a plain double-precision reference (`reference.rs`). Activations are NHWC,
 //! parameters are in PyTorch's layout. The crate knows nothing of networks, data or dfdx.
 
+pub mod conformance;
 pub mod op;
 pub mod random;
 
