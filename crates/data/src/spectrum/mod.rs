@@ -1,0 +1,12 @@
+//! Spectra of sampled signals: the short-time Fourier transform, mel filters, decibels.
+//!
+//! Everything is computed in `f64`: a log spectrogram magnifies the round-off of quiet bins, and
+//! the cost is small against decoding a file.
+
+mod decibel;
+mod mel;
+mod stft;
+
+pub use decibel::{DYNAMIC_RANGE_DB, POWER_FLOOR, power_to_db};
+pub use mel::{MelFilters, hz_to_mel, mel_to_hz};
+pub use stft::{Padding, Stft, hann};
