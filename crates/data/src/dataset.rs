@@ -1,7 +1,8 @@
 //! What a data set is to the rest of the program: numbered examples of one shape.
 
-use crate::DataError;
+use crate::{DataError, random};
 use std::sync::Arc;
+use viewmaker_ops::random::Sequence;
 
 /// The coordinates of the random choices made while an example is loaded (which window of a
 /// recording, which crop).
@@ -18,6 +19,11 @@ pub struct Draw {
 impl Draw {
     /// The draw of every evaluation: deterministic, the same for all runs.
     pub const FIXED: Self = Self { seed: 0, epoch: 0 };
+
+    /// The random numbers for the choices made while example `index` is loaded.
+    pub fn sequence(&self, index: usize) -> Sequence {
+        random::sequence_of(self.seed, random::EXAMPLE, self.epoch, index)
+    }
 }
 
 /// A waveform behind a spectrogram, for listening to views.
@@ -51,6 +57,11 @@ pub trait Dataset: Send + Sync {
     /// When the file behind the example cannot be read or decoded.
     fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError>;
 
+    /// Where example `index` comes from, for messages: file, and record or place in it.
+    fn origin(&self, index: usize) -> String {
+        format!("example {index}")
+    }
+
     /// The waveform that [`Dataset::load`] turned into a spectrogram at the same `draw`; `None`
     /// where examples are not speech.
     ///
@@ -79,9 +90,75 @@ pub struct Splits {
     pub test: Arc<dyn Dataset>,
     /// Names of the classes; empty for unlabelled data.
     pub class_names: Vec<String>,
+    /// Normalisation that [`Dataset::load`] has already applied; `None` where there is none.
+    pub before_view: Option<ChannelStats>,
     /// Normalisation between the viewmaker and the encoder. Images are perturbed in `[0, 1]` and
     /// normalised afterwards; spectrograms arrive normalised and have `None` here.
     pub after_view: Option<ChannelStats>,
     /// One line for the log: format, counts, shape.
     pub description: String,
+}
+
+/// Some examples of another data set, renumbered from 0.
+pub struct Subset {
+    inner: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+}
+
+impl Subset {
+    /// The examples `indices` of `inner`, in that order. Every index must be below `inner.len()`.
+    ///
+    /// # Panics
+    /// When an index is out of range: an error of the program, not of its input.
+    pub fn new(inner: Arc<dyn Dataset>, indices: Vec<usize>) -> Self {
+        let len = inner.len();
+        assert!(
+            indices.iter().all(|&i| i < len),
+            "subset index out of range"
+        );
+        Self { inner, indices }
+    }
+
+    /// At most `limit` examples of `inner`, evenly spaced over it; `inner` itself if it has no more.
+    pub fn limited(inner: Arc<dyn Dataset>, limit: Option<usize>) -> Arc<dyn Dataset> {
+        match limit {
+            Some(limit) if limit < inner.len() => {
+                let indices = evenly_spaced(inner.len(), limit);
+                Arc::new(Self::new(inner, indices))
+            }
+            _ => inner,
+        }
+    }
+}
+
+impl Dataset for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.inner.shape()
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.inner.label(self.indices[index])
+    }
+
+    fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError> {
+        self.inner.load(self.indices[index], draw, out)
+    }
+
+    fn origin(&self, index: usize) -> String {
+        self.inner.origin(self.indices[index])
+    }
+
+    fn waveform(&self, index: usize, draw: Draw) -> Result<Option<Waveform>, DataError> {
+        self.inner.waveform(self.indices[index], draw)
+    }
+}
+
+/// `count` indices below `len`, evenly spaced and ascending; all of them if there are no more.
+pub(crate) fn evenly_spaced(len: usize, count: usize) -> Vec<usize> {
+    let count = count.min(len);
+    (0..count).map(|i| i * len / count).collect()
 }

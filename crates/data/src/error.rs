@@ -45,6 +45,14 @@ pub enum DataError {
         /// What is wrong, and what would work.
         why: String,
     },
+    /// An example cannot be used.
+    #[error("{origin}: {why}")]
+    Example {
+        /// Where the example comes from ([`crate::Dataset::origin`]).
+        origin: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl DataError {
@@ -76,6 +84,23 @@ impl DataError {
     pub fn unusable(path: &Path, why: impl Into<String>) -> Self {
         Self::Unusable {
             path: path.to_path_buf(),
+            why: why.into(),
+        }
+    }
+
+    /// The configuration key `key` has a `value` that cannot work because of `why`.
+    pub fn option(key: &'static str, value: impl ToString, why: impl Into<String>) -> Self {
+        Self::Option {
+            key,
+            value: value.to_string(),
+            why: why.into(),
+        }
+    }
+
+    /// The example from `origin` cannot be used because of `why`.
+    pub fn example(origin: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Example {
+            origin: origin.into(),
             why: why.into(),
         }
     }

@@ -1,13 +1,24 @@
 //! Modalities, file formats, data sets and deterministic loaders of viewmaker.
 //!
-//! A modality turns a path (or nothing: the embedded data) into [`Splits`]: two disjoint
-//! [`Dataset`]s of equally shaped examples. The crate knows nothing of networks.
+//! A [`Modality`] turns a path (or nothing: the embedded data) into [`Splits`]: two disjoint
+//! [`Dataset`]s of equally shaped examples, which a [`Loader`] reads batch by batch. The crate
+//! knows nothing of networks.
 #![forbid(unsafe_code)]
 
+mod config;
 mod dataset;
 mod error;
+mod random;
 
+pub mod files;
+pub mod loader;
 pub mod modality;
+pub mod spectrum;
+pub mod split;
+pub mod stats;
 
-pub use dataset::{ChannelStats, Dataset, Draw, Splits, Waveform};
+pub use config::DataConfig;
+pub use dataset::{ChannelStats, Dataset, Draw, Splits, Subset, Waveform};
 pub use error::DataError;
+pub use loader::{Batch, Batches, Loader};
+pub use modality::{Modality, Rendering, SpectrogramAxes};

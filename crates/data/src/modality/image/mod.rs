@@ -1,0 +1,5 @@
+//! The modality `image`.
+
+mod config;
+
+pub use config::ImageConfig;
