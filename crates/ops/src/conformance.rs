@@ -186,7 +186,22 @@ impl Case {
 
 /// Every case of every operation.
 pub fn cases() -> Vec<Case> {
-    let lists: Vec<Vec<Case>> = vec![];
+    let lists = [
+        crate::activation::cases(),
+        crate::add::cases(),
+        crate::batch_norm::cases(),
+        crate::budget::cases(),
+        crate::clamp::cases(),
+        crate::concat::cases(),
+        crate::conv2d::cases(),
+        crate::dct::cases(),
+        crate::flatten::cases(),
+        crate::instance_norm::cases(),
+        crate::l2_normalize::cases(),
+        crate::normalize::cases(),
+        crate::resize::cases(),
+        crate::upsample::cases(),
+    ];
     lists.into_iter().flatten().collect()
 }
 

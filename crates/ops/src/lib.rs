@@ -4,11 +4,29 @@
 //! (`cpu.rs`) and a plain double-precision reference (`reference.rs`). Activations are NHWC,
 //! parameters are in PyTorch's layout. The crate knows nothing of networks, data or dfdx.
 
+pub mod activation;
+pub mod add;
+pub mod batch_norm;
+pub mod budget;
+pub mod clamp;
+pub mod concat;
 pub mod conformance;
+pub mod conv2d;
+pub mod dct;
+pub mod flatten;
+pub mod gemm;
+pub mod instance_norm;
+pub mod l2_normalize;
+pub mod normalize;
 pub mod op;
+pub mod parallel;
 pub mod random;
+pub mod resize;
+pub mod upsample;
 
+mod channel_norm;
 mod dims;
+mod elementwise;
 
 pub use dims::Dims;
 pub use op::{Backward, Forward, Init, Mode, Op, ParamSpec, ShapeError, StateSpec};

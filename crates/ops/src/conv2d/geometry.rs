@@ -1,0 +1,193 @@
+//! Which input positions an output position of a convolution looks at.
+
+use crate::Dims;
+use std::ops::Range;
+
+/// What lies around the input of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// This many zeros on each side.
+    Zero(usize),
+    /// This many positions on each side mirror the inside; the edge itself is not repeated.
+    Reflect(usize),
+}
+
+impl Padding {
+    /// Rows and columns added on each side.
+    pub const fn width(self) -> usize {
+        match self {
+            Self::Zero(p) | Self::Reflect(p) => p,
+        }
+    }
+}
+
+/// The accepted shapes of one convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Geometry {
+    pub(super) input: Dims,
+    pub(super) output: Dims,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) padding: Padding,
+}
+
+/// Output positions of one row that follow each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) example: usize,
+    pub(super) row: usize,
+    pub(super) columns: Range<usize>,
+    /// How many positions of the range came before this segment.
+    pub(super) offset: usize,
+}
+
+impl Geometry {
+    pub(super) const fn new(
+        input: Dims,
+        out_channels: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+    ) -> Self {
+        let pad = padding.width();
+        let output = Dims::new(
+            input.n,
+            (input.h + 2 * pad - kernel) / stride + 1,
+            (input.w + 2 * pad - kernel) / stride + 1,
+            out_channels,
+        );
+        Self {
+            input,
+            output,
+            kernel,
+            stride,
+            padding,
+        }
+    }
+
+    /// Weights of one output channel: `k² · in`.
+    pub(super) const fn fan_in(&self) -> usize {
+        self.kernel * self.kernel * self.input.c
+    }
+
+    /// Number of weights.
+    pub(super) const fn weights(&self) -> usize {
+        self.fan_in() * self.output.c
+    }
+
+    /// Output positions of the whole batch.
+    pub(super) const fn positions(&self) -> usize {
+        self.output.n * self.output.area()
+    }
+
+    /// True when an output position looks at the input position of the same index and nothing else.
+    pub(super) const fn is_pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1 && self.padding.width() == 0
+    }
+
+    pub(super) const fn flops(&self) -> u64 {
+        2 * self.positions() as u64 * self.weights() as u64
+    }
+
+    /// The input row that kernel row `tap` of output row `at` looks at; `None` in the zero padding.
+    pub(super) const fn input_row(&self, at: usize, tap: usize) -> Option<usize> {
+        self.source(at, tap, self.input.h)
+    }
+
+    /// The same for columns.
+    pub(super) const fn input_column(&self, at: usize, tap: usize) -> Option<usize> {
+        self.source(at, tap, self.input.w)
+    }
+
+    const fn source(&self, at: usize, tap: usize, extent: usize) -> Option<usize> {
+        let (padded, pad) = (at * self.stride + tap, self.padding.width());
+        match self.padding {
+            _ if padded >= pad && padded < extent + pad => Some(padded - pad),
+            Padding::Zero(_) => None,
+            Padding::Reflect(_) if padded < pad => Some(pad - padded),
+            Padding::Reflect(_) => Some(2 * (extent - 1) + pad - padded),
+        }
+    }
+
+    /// First input column of `taps` when all of them lie inside the input, for output column `at`.
+    pub(super) const fn inside(&self, at: usize, taps: &Range<usize>) -> Option<usize> {
+        let (padded, pad) = (at * self.stride, self.padding.width());
+        let fits = padded + taps.start >= pad && padded + taps.end <= self.input.w + pad;
+        if fits {
+            Some(padded + taps.start - pad)
+        } else {
+            None
+        }
+    }
+
+    /// Cuts a range of output positions, counted through the batch, at the ends of rows.
+    pub(super) fn segments(&self, positions: Range<usize>) -> impl Iterator<Item = Segment> {
+        let (h, w) = (self.output.h, self.output.w);
+        let mut next = positions.start;
+        std::iter::from_fn(move || {
+            if next >= positions.end {
+                return None;
+            }
+            let (line, column) = (next / w, next % w);
+            let offset = next - positions.start;
+            let count = (w - column).min(positions.end - next);
+            next += count;
+            Some(Segment {
+                example: line / h,
+                row: line % h,
+                columns: column..column + count,
+                offset,
+            })
+        })
+    }
+
+    /// The convolution that computes the gradient of this one's input (stride 1 only): the kernel
+    /// turned by 180°, input and output channels exchanged.
+    ///
+    /// With zero padding its output is the input gradient; with reflection it is the gradient of
+    /// the padded input. `None` when the padding exceeds what a kernel reaches.
+    pub(super) fn transposed(&self) -> Option<Self> {
+        let reach = self.kernel - 1;
+        let pad = match self.padding {
+            Padding::Zero(p) => reach.checked_sub(p)?,
+            Padding::Reflect(_) => reach,
+        };
+        let padding = Padding::Zero(pad);
+        (self.stride == 1).then(|| Self::new(self.output, self.input.c, self.kernel, 1, padding))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(padding: Padding, kernel: usize, stride: usize) -> Vec<Vec<Option<usize>>> {
+        let g = Geometry::new(Dims::new(1, 4, 4, 1), 1, kernel, stride, padding);
+        let taps = |at| (0..kernel).map(|t| g.input_row(at, t)).collect();
+        (0..g.output.h).map(taps).collect()
+    }
+
+    #[test]
+    fn zeros_surround_the_input() {
+        let got = rows(Padding::Zero(1), 3, 2);
+        assert_eq!(got, [[None, Some(0), Some(1)], [Some(1), Some(2), Some(3)]]);
+    }
+
+    #[test]
+    fn reflection_does_not_repeat_the_edge() {
+        let got = rows(Padding::Reflect(2), 5, 1);
+        let first = [2, 1, 0, 1, 2].map(Some);
+        let last = [1, 2, 3, 2, 1].map(Some);
+        assert_eq!((&got[0][..], &got[3][..]), (&first[..], &last[..]));
+    }
+
+    #[test]
+    fn segments_end_with_rows() {
+        let g = Geometry::new(Dims::new(2, 2, 3, 1), 1, 1, 1, Padding::Zero(0));
+        let got: Vec<_> = g
+            .segments(4..8)
+            .map(|s| (s.example, s.row, s.columns, s.offset))
+            .collect();
+        assert_eq!(got, [(0, 1, 1..3, 0), (1, 0, 0..2, 2)]);
+    }
+}
