@@ -198,7 +198,9 @@ pub fn cases() -> Vec<Case> {
         crate::flatten::cases(),
         crate::instance_norm::cases(),
         crate::l2_normalize::cases(),
+        crate::linear::cases(),
         crate::normalize::cases(),
+        crate::pool::cases(),
         crate::resize::cases(),
         crate::upsample::cases(),
     ];

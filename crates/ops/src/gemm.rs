@@ -4,6 +4,8 @@
 //! on the geometry only and spread those over the pool, so a result never depends on how many
 //! threads there are.
 
+use std::ops::Range;
+
 /// A matrix of `rows × cols` elements read from a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
@@ -36,6 +38,14 @@ impl Layout {
             col_stride: 1,
         }
     }
+
+    /// Elements from the first to the last one, both included.
+    const fn elements_spanned(&self) -> usize {
+        if self.rows == 0 || self.cols == 0 {
+            return 0;
+        }
+        (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride + 1
+    }
 }
 
 impl<'a> Matrix<'a> {
@@ -67,6 +77,23 @@ impl<'a> Matrix<'a> {
                 col_stride: row_stride,
             },
         }
+    }
+
+    /// Some of its rows.
+    ///
+    /// # Panics
+    /// When it has not that many: a wrong shape is a defect of the caller.
+    pub fn rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.layout.rows);
+        let data = match rows.is_empty() {
+            true => &[],
+            false => &self.data[rows.start * self.layout.row_stride..],
+        };
+        let layout = Layout {
+            rows: rows.len(),
+            ..self.layout
+        };
+        Self { data, layout }
     }
 }
 
@@ -103,11 +130,19 @@ pub fn multiply(out: MatrixMut<'_>, destination: Destination, lhs: Matrix<'_>, r
         (m, n, k),
         "extents of a matrix product do not agree"
     );
-    // SAFETY: the extents agree, as just asserted. Each matrix was made from a slice of exactly
-    // `rows · cols` elements whose strides are `cols, 1` or, transposed, `1, cols`; so the largest
-    // offset, `(rows − 1) · row_stride + (cols − 1) · col_stride`, stays inside the slice, and
-    // offsets fit `isize` because slices do. `out` is borrowed mutably, so it overlaps neither
-    // operand. With `read_dst` false the old content of `out` is not read; it is initialised anyway.
+    // The constructors and views guarantee it; checked because everything below relies on it.
+    let inside = |data: &[f32], l: Layout| l.elements_spanned() <= data.len();
+    assert!(
+        inside(out.data, out.layout)
+            && inside(lhs.data, lhs.layout)
+            && inside(rhs.data, rhs.layout),
+        "a matrix reaches beyond its slice"
+    );
+    // SAFETY: the extents agree, and the largest offset of each matrix,
+    // `(rows − 1) · row_stride + (cols − 1) · col_stride`, lies inside its slice, both as just
+    // asserted; offsets fit `isize` because slices do. `out` is borrowed mutably, so it overlaps
+    // neither operand, and being row-major its elements do not overlap each other. With `read_dst`
+    // false the old content of `out` is not read; it is initialised anyway.
     unsafe {
         gemm::gemm(
             m,
