@@ -16,6 +16,14 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
+impl Tensor {
+    /// A tensor of `shape` with these elements; `None` when their number does not fit.
+    pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Option<Self> {
+        let len = shape.iter().product::<usize>();
+        (len == data.len()).then_some(Self { shape, data })
+    }
+}
+
 /// Named tensors do not fit a network.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WeightsError {

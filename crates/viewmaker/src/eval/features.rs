@@ -1,0 +1,143 @@
+//! Embeds a whole data set with a frozen encoder.
+
+use crate::error::{Error, Result};
+use crate::train::players::{NoiseRequest, NoiseSource, Players};
+use std::sync::Arc;
+use viewmaker_data::{Dataset, Loader};
+use viewmaker_net::ValueId;
+
+/// Feature vectors of the labelled examples of a data set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Features {
+    /// Length of a vector.
+    pub dim: usize,
+    /// One row per example.
+    pub rows: Vec<f32>,
+    /// Class of each row.
+    pub labels: Vec<u32>,
+}
+
+impl Features {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// True when no example had a label.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Row `index`.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.rows[index * self.dim..(index + 1) * self.dim]
+    }
+
+    /// Scales every row to length 1; rows of zeros stay.
+    pub fn normalize(&mut self) {
+        for row in self.rows.chunks_mut(self.dim.max(1)) {
+            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            if norm > 0.0 {
+                row.iter_mut().for_each(|x| *x /= norm);
+            }
+        }
+    }
+}
+
+/// How a data set is embedded.
+#[derive(Clone, Copy, Debug)]
+pub struct Extraction {
+    /// The encoder's value that is read.
+    pub value: ValueId,
+    /// Examples per batch.
+    pub batch_size: usize,
+    /// Loader threads.
+    pub workers: usize,
+}
+
+/// Embeds every labelled example of `dataset`, without views.
+///
+/// # Errors
+/// When an example cannot be loaded, or a feature is not finite.
+pub fn extract(
+    players: &Players,
+    dataset: &Arc<dyn Dataset>,
+    how: Extraction,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Features> {
+    embed_batches(players, dataset, how, progress, |x, _, _| Ok(x.to_vec()))
+}
+
+/// Embeds one fresh view of every labelled example; `epoch` picks the noise.
+///
+/// # Errors
+/// When an example cannot be loaded, or a feature is not finite.
+pub fn extract_views(
+    players: &Players,
+    dataset: &Arc<dyn Dataset>,
+    how: Extraction,
+    noise: &mut dyn NoiseSource,
+    epoch: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Features> {
+    embed_batches(players, dataset, how, progress, |x, count, batch| {
+        // Steps far beyond any training run, so that a probe never sees training's noise.
+        let step = u64::from(u32::MAX) - (epoch << 16) - batch;
+        let request = NoiseRequest {
+            step,
+            pass: 0,
+            view: 2,
+            channel: 0,
+        };
+        Ok(players.views.apply_slice(x, count, noise, request))
+    })
+}
+
+fn embed_batches(
+    players: &Players,
+    dataset: &Arc<dyn Dataset>,
+    how: Extraction,
+    progress: &mut dyn FnMut(u64, u64),
+    mut view: impl FnMut(&[f32], usize, u64) -> Result<Vec<f32>>,
+) -> Result<Features> {
+    let loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
+    let total = dataset.len() as u64;
+    let mut features = Features {
+        dim: players.encoder.net().dims(how.value, 1).example(),
+        ..Features::default()
+    };
+    let mut done = 0;
+    for (index, batch) in loader.epoch(0).enumerate() {
+        let batch = batch?;
+        let count = batch.dims[0];
+        let x = view(&batch.x, count, index as u64)?;
+        let rows = players.encode(&x, count, how.value);
+        for (row, label) in rows.chunks(features.dim).zip(&batch.labels) {
+            if let Some(label) = *label {
+                features.rows.extend_from_slice(row);
+                features.labels.push(label);
+            }
+        }
+        done += count as u64;
+        progress(done, total);
+    }
+    if features.rows.iter().any(|x| !x.is_finite()) {
+        return Err(Error::failure(
+            "the encoder produced values that are not finite; its weights have diverged",
+        ));
+    }
+    Ok(features)
+}
+
+/// A dot product in eight partial sums, which the compiler turns into vector code.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a8.zip(b8) {
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += x * y;
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}

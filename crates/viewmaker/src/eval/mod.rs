@@ -1,0 +1,211 @@
+//! What a representation is worth: nearest neighbours and a linear probe on frozen features.
+
+pub mod features;
+pub mod knn;
+pub mod linear;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::progress::{TaskReport, Ui};
+use crate::train::players::{Players, SeededNoise};
+use features::{Extraction, Features, extract, extract_views};
+use knn::Knn;
+use linear::{LinearClassifier, LinearProbe};
+use serde::Serialize;
+use std::sync::Arc;
+use viewmaker_data::{Dataset, Splits};
+use viewmaker_net::ValueId;
+
+/// Threads that load examples during an evaluation.
+const WORKERS: usize = 2;
+
+/// Examples embedded at once; the plan of an evaluation stays small.
+const BATCH: usize = 128;
+
+/// Which of the encoder's values a probe reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// The pooled features.
+    Pooled,
+    /// The map before pooling, flattened.
+    Prepool,
+}
+
+impl Layer {
+    /// Name of the value in the encoder.
+    const fn output(self) -> &'static str {
+        match self {
+            Self::Pooled => "features",
+            Self::Prepool => "prepool",
+        }
+    }
+}
+
+/// Result of a linear probe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LinearResult {
+    /// Where the features were read.
+    pub layer: Layer,
+    /// Number of features.
+    pub dim: usize,
+    /// Accuracy on the test set, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Accuracy on the (clean) training set, in `[0, 1]`.
+    pub train_accuracy: f64,
+    /// Mean cross-entropy of the last epoch.
+    pub train_loss: f64,
+    /// Training examples.
+    pub train_examples: usize,
+    /// Test examples.
+    pub test_examples: usize,
+}
+
+/// Result of the nearest-neighbour classifier.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KnnResult {
+    /// Accuracy on the test set, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Neighbours that voted.
+    pub k: usize,
+    /// Temperature of their weights.
+    pub temperature: f32,
+    /// Rows of the bank.
+    pub bank_examples: usize,
+    /// Test examples.
+    pub test_examples: usize,
+}
+
+/// Evaluates one encoder on one data source.
+pub struct Evaluation<'a> {
+    /// The encoder, and the views for probes that train on views.
+    pub players: &'a Players,
+    /// The data.
+    pub splits: &'a Splits,
+    /// Settings.
+    pub config: &'a Config,
+}
+
+impl Evaluation<'_> {
+    /// Accuracy of weighted nearest neighbours on the pooled features; `None` without labels.
+    ///
+    /// # Errors
+    /// When an example cannot be loaded or the encoder has diverged.
+    pub fn knn(&self, ui: &mut dyn Ui) -> Result<Option<KnnResult>> {
+        if self.splits.class_names.is_empty() {
+            return Ok(None);
+        }
+        let how = self.extraction(Layer::Pooled)?;
+        let mut bank = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
+        let mut test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
+        bank.normalize();
+        test.normalize();
+        let knn = Knn {
+            k: self.config.eval.knn_k,
+            temperature: self.config.eval.knn_temperature,
+        };
+        let accuracy = knn::accuracy(&bank, &test, self.splits.class_names.len(), knn);
+        Ok(accuracy.map(|accuracy| KnnResult {
+            accuracy,
+            k: knn.k.min(bank.len()),
+            temperature: knn.temperature,
+            bank_examples: bank.len(),
+            test_examples: test.len(),
+        }))
+    }
+
+    /// Trains and tests a linear classifier on frozen features; `None` without labels.
+    ///
+    /// With `eval.linear_views`, every epoch trains on fresh views of the training set, as the
+    /// paper does; testing never uses views.
+    ///
+    /// # Errors
+    /// When an example cannot be loaded or the encoder has diverged.
+    pub fn linear(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Option<LinearResult>> {
+        let classes = self.splits.class_names.len();
+        let how = self.extraction(layer)?;
+        if classes == 0 {
+            return Ok(None);
+        }
+        let test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
+        let clean = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
+        let probe = self.probe();
+        let mut classifier = LinearClassifier::new(clean.dim, classes, probe.seed);
+        let mut train_loss = 0.0;
+        for epoch in 0..probe.epochs {
+            let views = match self.config.eval.linear_views && self.players.views.tower().is_some() {
+                true => Some(self.embed_views(how, epoch)?),
+                false => None,
+            };
+            let train = views.as_ref().unwrap_or(&clean);
+            train_loss = classifier.epoch(train, &probe, epoch);
+            ui.on_task(&TaskReport {
+                task: "linear probe",
+                done: epoch + 1,
+                total: probe.epochs,
+                detail: &format!("cross-entropy {train_loss:.3}"),
+            });
+        }
+        let accuracies = classifier.accuracy(&test).zip(classifier.accuracy(&clean));
+        Ok(accuracies.map(|(accuracy, train_accuracy)| LinearResult {
+            layer,
+            dim: clean.dim,
+            accuracy,
+            train_accuracy,
+            train_loss,
+            train_examples: clean.len(),
+            test_examples: test.len(),
+        }))
+    }
+
+    fn probe(&self) -> LinearProbe {
+        let section = &self.config.eval;
+        LinearProbe {
+            epochs: section.linear_epochs,
+            lr: section.linear_lr,
+            momentum: section.linear_momentum,
+            weight_decay: section.linear_weight_decay,
+            batch_size: section.linear_batch_size,
+            milestones: section.linear_milestones.clone(),
+            seed: self.config.seed,
+        }
+    }
+
+    fn extraction(&self, layer: Layer) -> Result<Extraction> {
+        Ok(Extraction {
+            value: value(self.players, layer)?,
+            batch_size: BATCH,
+            workers: WORKERS,
+        })
+    }
+
+    fn embed(
+        &self,
+        dataset: &Arc<dyn Dataset>,
+        how: Extraction,
+        task: &str,
+        ui: &mut dyn Ui,
+    ) -> Result<Features> {
+        extract(self.players, dataset, how, &mut |done, total| {
+            ui.on_task(&TaskReport {
+                task,
+                done,
+                total,
+                detail: "",
+            });
+        })
+    }
+
+    fn embed_views(&self, how: Extraction, epoch: u64) -> Result<Features> {
+        let mut noise = SeededNoise {
+            seed: self.config.seed,
+        };
+        let train = &self.splits.train;
+        extract_views(self.players, train, how, &mut noise, epoch, &mut |_, _| {})
+    }
+}
+
+fn value(players: &Players, layer: Layer) -> Result<ValueId> {
+    let value = players.encoder.net().value(layer.output());
+    value.map_err(|error| Error::failure(error.to_string()))
+}

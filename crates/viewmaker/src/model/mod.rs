@@ -1,0 +1,117 @@
+//! From a configuration to networks with weights.
+
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::train::players::{Players, Views};
+use std::sync::Arc;
+use viewmaker_data::ChannelStats;
+use viewmaker_exec::{Tower, Weights};
+use viewmaker_net::zoo::{
+    EncoderConfig, InputNormalization, NoiseViewConfig, Nonlinearity, Projection, ViewmakerConfig,
+    encoder, noise_views, viewmaker,
+};
+use viewmaker_net::{Net, NetError};
+use viewmaker_ops::budget::Norm;
+
+/// Streams of the generator that fills the weights.
+const ENCODER_STREAM: u32 = 1;
+const VIEWMAKER_STREAM: u32 = 2;
+
+/// The networks of a configuration, as graphs.
+#[derive(Clone, Debug)]
+pub struct Networks {
+    /// The encoder, normalisation of the views included.
+    pub encoder: Arc<Net>,
+    /// What makes the views; `None` for `views.source = "none"`.
+    pub views: Option<Arc<Net>>,
+}
+
+impl Networks {
+    /// Builds the graphs for examples of `shape` (channels, height, width).
+    ///
+    /// # Errors
+    /// When an option is out of range or the examples are too small for the layers.
+    pub fn build(
+        config: &Config,
+        shape: [usize; 3],
+        after_view: Option<&ChannelStats>,
+    ) -> Result<Self> {
+        let encoder_config = EncoderConfig {
+            name: config.encoder.name.clone(),
+            input: shape,
+            embedding_dim: config.encoder.embedding_dim,
+            projection: projection(config.encoder.projection),
+            normalization: after_view.map(|stats| InputNormalization {
+                mean: stats.mean.clone(),
+                std: stats.std.clone(),
+            }),
+        };
+        let views = match config.views.source {
+            config::ViewSource::Learned => Some(viewmaker(&viewmaker_config(config, shape))),
+            config::ViewSource::Noise => Some(noise_views(&NoiseViewConfig {
+                input: shape,
+                distortion_budget: config.viewmaker.distortion_budget,
+                norm: norm(config.viewmaker.norm),
+                clamp: config.viewmaker.clamp,
+            })),
+            config::ViewSource::None => None,
+        };
+        Ok(Self {
+            encoder: Arc::new(encoder(&encoder_config).map_err(usage)?),
+            views: views.transpose().map_err(usage)?.map(Arc::new),
+        })
+    }
+
+    /// Gives the networks fresh weights drawn from `seed`.
+    pub fn init(&self, config: &Config, seed: u64) -> Players {
+        let tower = |net: &Arc<Net>, stream| Tower::new(Weights::init(Arc::clone(net), seed, stream));
+        let encoder = tower(&self.encoder, ENCODER_STREAM);
+        let views = match (&self.views, config.views.source) {
+            (Some(net), config::ViewSource::Learned) => Views::Learned(tower(net, VIEWMAKER_STREAM)),
+            (Some(net), _) => Views::Noise(tower(net, VIEWMAKER_STREAM)),
+            (None, _) => Views::None,
+        };
+        Players { encoder, views }
+    }
+}
+
+fn viewmaker_config(config: &Config, shape: [usize; 3]) -> ViewmakerConfig {
+    let section = &config.viewmaker;
+    ViewmakerConfig {
+        input: shape,
+        widths: section.widths,
+        num_res_blocks: section.num_res_blocks,
+        distortion_budget: section.distortion_budget,
+        norm: norm(section.norm),
+        activation: match section.activation {
+            config::Activation::Relu => Nonlinearity::Relu,
+            config::Activation::LeakyRelu => Nonlinearity::LeakyRelu,
+        },
+        clamp: section.clamp,
+        frequency_domain: section.frequency_domain,
+        downsample_to: match section.downsample_to {
+            0 => None,
+            size => Some([size, size]),
+        },
+    }
+}
+
+fn norm(norm: config::Norm) -> Norm {
+    match norm {
+        config::Norm::L1 => Norm::L1,
+        config::Norm::L2 => Norm::L2,
+        config::Norm::Linf => Norm::Linf,
+    }
+}
+
+fn projection(projection: config::Projection) -> Projection {
+    match projection {
+        config::Projection::None => Projection::None,
+        config::Projection::Linear => Projection::Linear,
+        config::Projection::Mlp => Projection::Mlp,
+    }
+}
+
+fn usage(error: NetError) -> Error {
+    Error::usage(error.to_string())
+}

@@ -1,0 +1,197 @@
+//! The two players: an encoder, and whatever makes its views.
+
+use dfdx::prelude::{Cpu, NoneTape, Tape, Tensor};
+use std::sync::Arc;
+use viewmaker_exec::{Call, Maps, Tower, Vectors, Wanted};
+use viewmaker_net::{Net, Purpose, ValueId};
+use viewmaker_ops::{Mode, random::Philox};
+
+/// A batch of examples on the tape.
+pub type Examples<T> = Tensor<Maps, f32, Cpu, T>;
+
+/// A batch of embeddings on the tape.
+pub type Embeddings<T> = Tensor<Vectors, f32, Cpu, T>;
+
+/// Which random numbers a view needs: its moment, its number, and the channel of noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoiseRequest {
+    /// Training step, from 0.
+    pub step: u64,
+    /// 0 for the encoder's pass over a batch, 1 for the viewmaker's.
+    pub pass: u32,
+    /// 0 for the first view, 1 for the second.
+    pub view: u32,
+    /// 0 for the noise beside the input, i for the noise before residual block i.
+    pub channel: u32,
+}
+
+/// Where the noise of the views comes from: the run's generator, or recorded numbers in tests.
+pub trait NoiseSource {
+    /// Fills `out` with uniform numbers in `[0, 1)`.
+    fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]);
+}
+
+/// The noise of a training run: a pure function of seed and request.
+#[derive(Clone, Copy, Debug)]
+pub struct SeededNoise {
+    /// Seed of the run.
+    pub seed: u64,
+}
+
+/// Streams below this one belong to initialisation and data.
+const FIRST_NOISE_STREAM: u32 = 0x100;
+
+impl NoiseSource for SeededNoise {
+    fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
+        let NoiseRequest {
+            step,
+            pass,
+            view,
+            channel,
+        } = request;
+        let stream = FIRST_NOISE_STREAM + ((channel * 8 + view) * 2 + pass);
+        Philox::new(self.seed, stream, step as u32).fill_uniform(out);
+    }
+}
+
+/// What turns an example into views.
+#[derive(Clone, Debug)]
+pub enum Views {
+    /// A trained viewmaker.
+    Learned(Tower),
+    /// Random noise of the same budget.
+    Noise(Tower),
+    /// The example itself.
+    None,
+}
+
+impl Views {
+    /// The network behind the views, if there is one.
+    pub fn tower(&self) -> Option<&Tower> {
+        match self {
+            Self::Learned(tower) | Self::Noise(tower) => Some(tower),
+            Self::None => None,
+        }
+    }
+
+    /// One view of every example. The tape of `x` decides whether the viewmaker can learn from
+    /// it.
+    pub fn apply<T: Tape<f32, Cpu>>(
+        &self,
+        x: Examples<T>,
+        noise: &mut dyn NoiseSource,
+        request: NoiseRequest,
+    ) -> Examples<T> {
+        let Some(tower) = self.tower() else {
+            return x;
+        };
+        let extra = self.noise(tower.net(), x.shape_n(), noise, request);
+        let call = Call {
+            output: tower.net().output(),
+            extra: &extra,
+            mode: Mode::Train,
+            wanted: Wanted::Params,
+        };
+        tower.maps(x, call)
+    }
+
+    /// One view of every example of a batch given as NCHW data.
+    pub fn apply_slice(
+        &self,
+        x: &[f32],
+        batch: usize,
+        noise: &mut dyn NoiseSource,
+        request: NoiseRequest,
+    ) -> Vec<f32> {
+        let Some(tower) = self.tower() else {
+            return x.to_vec();
+        };
+        let extra = self.noise(tower.net(), batch, noise, request);
+        let call = Call {
+            output: tower.net().output(),
+            extra: &extra,
+            mode: Mode::Train,
+            wanted: Wanted::Params,
+        };
+        let mut pass = tower.forward(x, batch, Purpose::Inference, call);
+        let view = pass.value(call.output).to_vec();
+        tower.recycle(pass);
+        view
+    }
+
+    /// The extra inputs of the view network: uniform channels for a viewmaker, noise symmetric
+    /// around zero where the noise itself is the perturbation.
+    fn noise(
+        &self,
+        net: &Arc<Net>,
+        batch: usize,
+        source: &mut dyn NoiseSource,
+        request: NoiseRequest,
+    ) -> Vec<Vec<f32>> {
+        let inputs = net.inputs()[1..].iter().enumerate();
+        inputs
+            .map(|(index, &value): (usize, &ValueId)| {
+                let mut out = vec![0.0; net.dims(value, batch).len()];
+                let channel = request.channel + index as u32;
+                source.uniform(NoiseRequest { channel, ..request }, &mut out);
+                if matches!(self, Self::Noise(_)) {
+                    for x in &mut out {
+                        *x = 2.0 * *x - 1.0;
+                    }
+                }
+                out
+            })
+            .collect()
+    }
+}
+
+/// Batch size of a tensor.
+trait BatchSize {
+    fn shape_n(&self) -> usize;
+}
+
+impl<T> BatchSize for Examples<T> {
+    fn shape_n(&self) -> usize {
+        use dfdx::prelude::HasShape;
+        self.shape().0
+    }
+}
+
+/// Encoder and views together.
+#[derive(Clone, Debug)]
+pub struct Players {
+    /// The network whose representation is wanted.
+    pub encoder: Tower,
+    /// What makes its views.
+    pub views: Views,
+}
+
+impl Players {
+    /// Embeds views; `wanted` says what the backward pass produces.
+    pub fn embed<T: Tape<f32, Cpu>>(&self, view: Examples<T>, wanted: Wanted) -> Embeddings<T> {
+        let call = Call {
+            output: self.encoder.net().output(),
+            extra: &[],
+            mode: Mode::Train,
+            wanted,
+        };
+        self.encoder.vectors(view, call)
+    }
+
+    /// Runs the encoder in evaluation mode on NCHW data and reads one of its values.
+    pub fn encode(&self, x: &[f32], batch: usize, output: ValueId) -> Vec<f32> {
+        let call = Call {
+            output,
+            extra: &[],
+            mode: Mode::Eval,
+            wanted: Wanted::Params,
+        };
+        let mut pass = self.encoder.forward(x, batch, Purpose::Inference, call);
+        let values = pass.value(output).to_vec();
+        self.encoder.recycle(pass);
+        values
+    }
+}
+
+/// Views of examples without a tape, as the encoder's own pass uses them.
+pub(super) type Fixed = Examples<NoneTape>;
