@@ -3,7 +3,7 @@
 //! Rows are cut into pieces whose number depends on the shape only; pieces are joined in their
 //! order, so the bits do not depend on the number of threads.
 
-use super::strip::{self, Moments};
+use super::strip::{self, Join, Moments};
 use rayon::prelude::*;
 
 /// Elements of one piece, at least: small enough for the second-level cache.
@@ -49,23 +49,24 @@ pub(crate) fn moments(
     let pieces = x.par_chunks(piece * c).zip(scratch.par_chunks_mut(2 * c));
     pieces.for_each(|(x, partial)| {
         let (means, stds) = partial.split_at_mut(c);
+        let rows = (x.len() / c) as f64;
         strip::moments(x, c, |channel, m| {
             means[channel] = m.mean as f32;
-            stds[channel] = (m.squares / m.rows).sqrt() as f32;
+            stds[channel] = (m.squares / rows).sqrt() as f32;
         });
     });
     for channel in 0..c {
-        let partials = scratch.chunks_exact(2 * c).enumerate();
-        let partials = partials.map(|(p, partial)| {
-            let rows = piece.min(rows - p * piece) as f64;
-            Moments {
-                rows,
+        let mut total = Moments::default();
+        for (p, partial) in scratch.chunks_exact(2 * c).enumerate() {
+            let (before, rows) = (p * piece, piece.min(rows - p * piece));
+            let std = f64::from(partial[c + channel]);
+            let partial = Moments {
                 mean: f64::from(partial[channel]),
-                squares: f64::from(partial[c + channel]).powi(2) * rows,
-            }
-        });
-        let total = partials.fold(Moments::default(), Moments::join);
-        done(channel, total.mean, total.squares / total.rows);
+                squares: std * std * rows as f64,
+            };
+            total = Join::new(before, rows).join(total, partial);
+        }
+        done(channel, total.mean, total.squares / rows as f64);
     }
 }
 
