@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Every modality, in the order of the help text.
-static REGISTRY: &[&dyn Modality] = &[];
+static REGISTRY: &[&dyn Modality] = &[&image::Image, &speech::Speech];
 
 /// Every modality that `--modality` accepts.
 pub fn registry() -> &'static [&'static dyn Modality] {
@@ -28,6 +28,15 @@ pub trait Modality: Send + Sync {
 
     /// One line of help: the formats that are understood.
     fn about(&self) -> &'static str;
+
+    /// `config` with every value that was left to the data replaced by what the data at `path`
+    /// decide (the rate of the recordings, say), so that a run can be repeated on other data.
+    ///
+    /// # Errors
+    /// As [`Modality::open`].
+    fn resolve(&self, _path: Option<&Path>, config: &DataConfig) -> Result<DataConfig, DataError> {
+        Ok(config.clone())
+    }
 
     /// Opens the source at `path`, or the embedded data for `None`.
     ///

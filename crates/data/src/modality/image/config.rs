@@ -1,5 +1,6 @@
 //! Options of the modality `image`.
 
+use super::decode::Frame;
 use crate::DataError;
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageConfig {
-    /// Height and width that images are brought to, in pixels.
+    /// Height and width that pictures are brought to, in pixels: scaled until they cover the
+    /// square, then cut to it on both sides alike.
     pub size: usize,
-    /// Channels: 3 (RGB), 1 (grey), or 0 for those of the data.
+    /// Channels: 3 (RGB; grey pictures are repeated, so that one network can be tried on many data
+    /// sets), 1 (grey), or 0 for those of the data.
     pub channels: usize,
 }
 
@@ -17,7 +20,7 @@ impl Default for ImageConfig {
     fn default() -> Self {
         Self {
             size: 32,
-            channels: 0,
+            channels: 3,
         }
     }
 }
@@ -25,6 +28,16 @@ impl Default for ImageConfig {
 impl ImageConfig {
     /// Largest accepted [`ImageConfig::size`].
     pub const MAX_SIZE: usize = 1024;
+
+    /// The form pictures are brought to, if those of the data have `native` channels.
+    pub(super) fn frame(&self, native: usize) -> Frame {
+        let channels = if self.channels == 0 {
+            native
+        } else {
+            self.channels
+        };
+        Frame::square(channels, self.size)
+    }
 
     /// Checks every value.
     ///
