@@ -1,2 +1,36 @@
-//! Placeholder.
+//! Contrastive objectives, written as dfdx tensor code on embeddings.
+//!
+//! One file per loss or tight family; each reads like its paper, takes embeddings as they come from an
+//! encoder (`[N, D]`, not normalised) and gets its gradient from dfdx's tape. All losses are
+//! finite for every finite input.
+//!
+//! Training code does not call them by name: [`registry::build`] turns a configured name into an
+//! [`Objective`].
 #![forbid(unsafe_code)]
+
+pub mod byol;
+pub mod clip;
+pub mod fused;
+pub mod infonce;
+pub mod instdisc;
+pub mod memory_bank;
+pub mod moco;
+pub mod npair;
+pub mod ntxent;
+pub mod proto;
+pub mod registry;
+pub mod simsiam;
+pub mod supcon;
+pub mod tcn;
+pub mod tensor;
+pub mod triplet;
+pub mod viewmaker_simclr;
+
+mod config;
+mod error;
+mod objective;
+
+pub use config::ObjectiveConfig;
+pub use error::ObjectiveError;
+pub use objective::{BatchInfo, Embeddings, Loss, NamedTensor, Objective, Setup};
+pub use registry::{Entry, build, registry};

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod clamp;
 pub mod concat;
 pub mod conformance;
+pub mod contrastive;
 pub mod conv2d;
 pub mod dct;
 pub mod flatten;

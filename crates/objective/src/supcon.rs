@@ -1,0 +1,72 @@
+//! Supervised contrastive learning.
+
+use crate::ObjectiveError;
+use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, l2_normalize};
+use crate::tensor::{mask, vector};
+use dfdx::prelude::*;
+
+/// The loss `L_out`: for each row with at least one other row of its label (`P(i)`),
+///
+/// `−1/|P(i)| Σ_{p ∈ P(i)} log( exp(z_i·z_p/t) / Σ_{a≠i} exp(z_i·z_a/t) )`
+///
+/// and the mean over those rows; 0 if there are none. Rows have unit length; there is no factor for a
+/// base temperature.
+///
+/// `z`: `[n, D]`, n ≥ 2, with one label per row. Two views are stacked before, with their labels
+/// twice. Range: from 0 to `2/t + log(n − 1)`.
+///
+/// Source: Khosla et al., *Supervised Contrastive Learning* (NeurIPS 2020), equation 2.
+pub fn supcon<E: Real, T: Tape<E, Cpu>>(
+    z: Matrix<E, T>,
+    labels: &[usize],
+    temperature: f64,
+) -> Result<Scalar<E, T>, ObjectiveError>
+where
+    Cpu: Device<E>,
+{
+    check_shapes("supcon", &[*z.shape()], 2)?;
+    check_temperature("supcon", temperature)?;
+    let n = z.shape().0;
+    if labels.len() != n {
+        let expected = format!("{n} labels");
+        return Err(ObjectiveError::input(
+            "supcon",
+            expected,
+            labels.len().to_string(),
+        ));
+    }
+    let u = l2_normalize(z);
+    let (weights, active) = positive_weights(&u, labels);
+    let own = mask(u.device(), (n, n), |i, k| i == k);
+    // Division first: dfdx cannot multiply a tensor with its own transpose.
+    let logits = (u.with_empty_tape() / E::of(temperature)).matmul(u.permute());
+    let attract = (logits.with_empty_tape() * weights).sum::<(usize,), Axis<1>>();
+    let repel = (logits + own).logsumexp::<(usize,), Axis<1>>() * active;
+    Ok((repel - attract).sum())
+}
+
+/// The weight of every logit among the positives, and of every row in the mean: `1/(R·|P(i)|)`
+/// and `1/R`, with R the number of rows that have a positive.
+fn positive_weights<E: Real, T>(
+    u: &Matrix<E, T>,
+    labels: &[usize],
+) -> (Matrix<E>, Tensor<(usize,), E, Cpu>)
+where
+    Cpu: Device<E>,
+{
+    let n = labels.len();
+    let is_positive = |i: usize, p: usize| i != p && labels[i] == labels[p];
+    let counts: Vec<usize> = (0..n)
+        .map(|i| (0..n).filter(|p| is_positive(i, *p)).count())
+        .collect();
+    let rows = counts.iter().filter(|count| **count > 0).count().max(1) as f64;
+    let weight =
+        |i: usize, p: usize| f64::from(is_positive(i, p)) / (rows * counts[i].max(1) as f64);
+    let pairs = (0..n).flat_map(|i| (0..n).map(move |p| (i, p)));
+    let weights: Vec<E> = pairs.map(|(i, p)| E::of(weight(i, p))).collect();
+    let active = counts.iter().map(|count| f64::from(*count > 0) / rows);
+    (
+        u.device().tensor_from_vec(weights, (n, n)),
+        vector(u, active),
+    )
+}

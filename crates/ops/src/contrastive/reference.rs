@@ -1,0 +1,88 @@
+//! The same losses by the plainest possible code in double precision.
+
+use super::{Contrast, cpu::inverse_length};
+
+/// The loss of `z`, by its definition.
+pub fn reference_loss(contrast: &Contrast, z: &[f64]) -> f64 {
+    let logits = logits(contrast, &normalised(contrast, z).0);
+    let rows = 0..contrast.queries();
+    let losses = rows.map(|i| log_sum(contrast, &logits, i) - logits[i][contrast.positives[i]]);
+    losses.sum::<f64>() / contrast.queries() as f64 + contrast.offset
+}
+
+/// The gradient of [`reference_loss`] with respect to `z`, times `loss_grad`.
+pub fn reference_gradient(contrast: &Contrast, z: &[f64], loss_grad: f64) -> Vec<f64> {
+    let dim = contrast.dim;
+    let (unit, inverse_lengths) = normalised(contrast, z);
+    let logits = logits(contrast, &unit);
+    let scale = loss_grad / (contrast.queries() as f64 * f64::from(contrast.temperature));
+    let mut grad = vec![0.0; z.len()];
+    for i in 0..contrast.queries() {
+        let log_sum = log_sum(contrast, &logits, i);
+        for k in contrast.keys.clone() {
+            let softmax = if contrast.excludes(i, k) {
+                0.0
+            } else {
+                (logits[i][k] - log_sum).exp()
+            };
+            let weight = scale * (softmax - f64::from(k == contrast.positives[i]));
+            for x in 0..dim {
+                grad[i * dim + x] += weight * unit[k * dim + x];
+                grad[k * dim + x] += weight * unit[i * dim + x];
+            }
+        }
+    }
+    let rows = grad.chunks_mut(dim).zip(unit.chunks(dim));
+    for ((grad, u), inverse_length) in rows.zip(inverse_lengths) {
+        let along: f64 = u.iter().zip(&*grad).map(|(u, g)| u * g).sum();
+        for (g, u) in grad.iter_mut().zip(u) {
+            *g = inverse_length * (*g - u * along);
+        }
+    }
+    grad
+}
+
+/// Unit rows and 1/|z| of each, with the kernels' notion of a row without direction.
+fn normalised(contrast: &Contrast, z: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let lengths: Vec<f64> = z
+        .chunks(contrast.dim)
+        .map(|row| {
+            let narrow: Vec<f32> = row.iter().map(|x| *x as f32).collect();
+            let squares: f64 = row.iter().map(|x| x * x).sum();
+            if inverse_length(&narrow) == 0.0 {
+                0.0
+            } else {
+                squares.sqrt().recip()
+            }
+        })
+        .collect();
+    let unit = z
+        .iter()
+        .enumerate()
+        .map(|(i, x)| x * lengths[i / contrast.dim]);
+    (unit.collect(), lengths)
+}
+
+/// Logits of all queries with all rows.
+fn logits(contrast: &Contrast, unit: &[f64]) -> Vec<Vec<f64>> {
+    let row = |i: usize| &unit[i * contrast.dim..][..contrast.dim];
+    let dot = |i, k| row(i).iter().zip(row(k)).map(|(a, b)| a * b).sum::<f64>();
+    let logit = |i, k| dot(i, k) / f64::from(contrast.temperature);
+    (0..contrast.queries())
+        .map(|i| (0..contrast.rows).map(|k| logit(i, k)).collect())
+        .collect()
+}
+
+fn log_sum(contrast: &Contrast, logits: &[Vec<f64>], query: usize) -> f64 {
+    let keys = || {
+        contrast
+            .keys
+            .clone()
+            .filter(|k| !contrast.excludes(query, *k))
+    };
+    let largest = keys()
+        .map(|k| logits[query][k])
+        .fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = keys().map(|k| (logits[query][k] - largest).exp()).sum();
+    largest + sum.ln()
+}

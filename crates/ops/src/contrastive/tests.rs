@@ -1,0 +1,198 @@
+//! The streaming kernels against the reference, and the reference against finite differences.
+
+use super::*;
+use crate::random::Philox;
+
+const DIM: usize = 17;
+const TEMPERATURES: [f32; 3] = [0.07, 0.5, 5.0];
+
+/// All losses with a name, on `[z1; z2]`.
+fn losses(pairs: usize, dim: usize, t: f32) -> Vec<(&'static str, Contrast)> {
+    let all = [
+        (
+            "viewmaker-simclr",
+            Contrast::viewmaker_simclr(pairs, dim, t),
+        ),
+        ("ntxent", Contrast::ntxent(pairs, dim, t)),
+        ("dcl", Contrast::dcl(pairs, dim, t)),
+        ("infonce", Contrast::infonce(pairs, dim, t)),
+        ("uneven", uneven(pairs, dim, t)),
+    ];
+    all.map(|(name, contrast)| (name, contrast.expect("a valid loss")))
+        .to_vec()
+}
+
+/// A loss whose queries, keys and positives follow no pattern: several queries share a positive,
+/// some rows are neither query nor key.
+fn uneven(pairs: usize, dim: usize, t: f32) -> Result<Contrast, ContrastError> {
+    let rows = 2 * pairs;
+    let first_key = pairs / 2;
+    let keys = first_key..rows - 1;
+    let positives = (0..pairs)
+        .map(|i| first_key + i * 7 / 5 % keys.len())
+        .collect();
+    Contrast::new((rows, dim), positives, keys, Excluded::Itself, t)
+}
+
+/// Correlated views: the second is the first plus noise.
+fn embeddings(pairs: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let random = |stream| {
+        let mut x = vec![0.0; pairs * dim];
+        Philox::new(seed, stream, 0).fill_uniform(&mut x);
+        x
+    };
+    let first: Vec<f32> = random(1).iter().map(|x| x - 0.5).collect();
+    let second = first
+        .iter()
+        .zip(random(2))
+        .map(|(x, noise)| x + 0.5 * (noise - 0.5));
+    first.iter().copied().chain(second).collect()
+}
+
+fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
+}
+
+/// Largest difference relative to the largest reference.
+fn error(got: &[f32], want: &[f64]) -> f64 {
+    let differences = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs());
+    let largest = want.iter().map(|w| w.abs()).fold(1e-12, f64::max);
+    differences.fold(0.0, f64::max) / largest
+}
+
+fn gradient(contrast: &Contrast, z: &[f32], loss_grad: f32) -> (f32, Vec<f32>) {
+    let (loss, saved) = contrast.forward(z);
+    let mut grad = vec![f32::NAN; z.len()];
+    contrast.backward(&saved, loss_grad, &mut grad);
+    (loss, grad)
+}
+
+#[test]
+fn agrees_with_the_reference() {
+    // Sizes below, at and above a block (64) and a tile (128).
+    for pairs in [2, 3, 31, 32, 64, 65, 150, 300] {
+        for t in TEMPERATURES {
+            let z = embeddings(pairs, DIM, pairs as u64);
+            for (name, contrast) in losses(pairs, DIM, t) {
+                let (loss, grad) = gradient(&contrast, &z, -1.5);
+                // Logits up to 1/t are rounded to 24 bits: 1e-7/t, and a few such errors add up.
+                let allowed = 3e-7 * f64::from(1.0 + 1.0 / t);
+                let want = reference_loss(&contrast, &wide(&z));
+                let off = (f64::from(loss) - want).abs();
+                assert!(off < allowed, "{name} {pairs} t={t}: loss off by {off:e}");
+                let want = reference_gradient(&contrast, &wide(&z), -1.5);
+                // Relative to the largest element; softmax minus positive cancels when t is small.
+                let off = error(&grad, &want);
+                assert!(off < 2e-5, "{name} {pairs} t={t}: gradient off by {off:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn reference_gradient_is_the_slope_of_the_reference_loss() {
+    const STEP: f64 = 1e-5;
+    let z = wide(&embeddings(4, 5, 9));
+    for t in TEMPERATURES {
+        for (name, contrast) in losses(4, 5, t) {
+            let gradient = reference_gradient(&contrast, &z, 1.0);
+            for (i, want) in gradient.iter().enumerate() {
+                let moved = |step: f64| {
+                    let mut z = z.clone();
+                    z[i] += step;
+                    reference_loss(&contrast, &z)
+                };
+                let slope = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+                // Third derivatives grow as 1/t³: 1e-10 · 3e3 at t = 0.07.
+                assert!(
+                    (slope - want).abs() < 2e-6,
+                    "{name} t={t} [{i}]: {slope} for {want}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn same_bits_on_any_number_of_threads() {
+    let z = embeddings(150, 33, 4);
+    for (name, contrast) in losses(150, 33, 0.07) {
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let (loss, grad) = pool
+                .expect("a thread pool")
+                .install(|| gradient(&contrast, &z, 1.0));
+            let bits: Vec<u32> = grad.iter().map(|x| x.to_bits()).collect();
+            (loss.to_bits(), bits)
+        };
+        let one = on(1);
+        assert!(one == on(2) && one == on(3), "{name}");
+    }
+}
+
+#[test]
+fn finite_for_every_finite_input() {
+    let normal = embeddings(3, 5, 1);
+    let cases: [(&str, Vec<f32>); 7] = [
+        ("zero", vec![0.0; 30]),
+        ("constant", vec![0.3; 30]),
+        ("huge", normal.iter().map(|x| x * 1e38).collect()),
+        ("tiny", normal.iter().map(|x| x * 1e-25).collect()),
+        ("subnormal", vec![1e-44; 30]),
+        ("largest", vec![f32::MAX; 30]),
+        ("duplicates", normal[..5].repeat(6)),
+    ];
+    for (input, z) in cases {
+        for t in [1e-4, 0.07, 1e4] {
+            for (name, contrast) in losses(3, 5, t) {
+                let (loss, grad) = gradient(&contrast, &z, 1.0);
+                assert!(loss.is_finite(), "{name} of {input}, t={t}: {loss}");
+                assert!(
+                    grad.iter().all(|g| g.is_finite()),
+                    "gradient of {name}, {input}, t={t}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_without_direction_gets_no_gradient() {
+    let mut z = embeddings(3, 5, 2);
+    z[5..10].fill(0.0);
+    for (name, contrast) in losses(3, 5, 0.5) {
+        let (_, grad) = gradient(&contrast, &z, 1.0);
+        assert_eq!(grad[5..10], [0.0; 5], "{name}");
+        assert!(grad[..5].iter().any(|g| *g != 0.0), "{name}");
+    }
+}
+
+#[test]
+fn nan_is_not_hidden() {
+    let mut z = embeddings(70, 5, 3);
+    z[7] = f32::NAN;
+    for (name, contrast) in losses(70, 5, 0.5)
+        .into_iter()
+        .filter(|(name, _)| *name != "uneven")
+    {
+        assert!(contrast.forward(&z).0.is_nan(), "{name}");
+    }
+}
+
+#[test]
+fn refuses_what_makes_no_loss() {
+    let errors = [
+        Contrast::ntxent(0, 4, 0.1),
+        Contrast::ntxent(3, 0, 0.1),
+        Contrast::ntxent(3, 4, 0.0),
+        Contrast::ntxent(3, 4, f32::NAN),
+        Contrast::dcl(1, 4, 0.1),
+        Contrast::new((4, 2), vec![4], 0..4, Excluded::Nothing, 0.1),
+        Contrast::new((4, 2), vec![1], 2..4, Excluded::Nothing, 0.1),
+        Contrast::new((4, 2), vec![1], 0..5, Excluded::Nothing, 0.1),
+        Contrast::new((4, 2), vec![0], 0..1, Excluded::Itself, 0.1),
+    ];
+    for (i, error) in errors.into_iter().enumerate() {
+        assert!(error.is_err(), "case {i}");
+    }
+}
