@@ -2,6 +2,7 @@
 
 use crate::memory_bank::MemoryBank;
 use crate::objective::{BatchInfo, Embeddings, Loss, NamedTensor, Objective, Setup, expect_views};
+use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_indices, check_shapes, check_temperature};
 use crate::tensor::{contrast, l2_normalize};
 use crate::{ObjectiveConfig, ObjectiveError};
@@ -9,6 +10,16 @@ use dfdx::prelude::*;
 use viewmaker_ops::random::Philox;
 
 const NAME: &str = "instdisc";
+
+/// How it is registered.
+pub(crate) const ENTRY: Entry = Entry {
+    name: NAME,
+    title: "Instance discrimination against a memory bank (one view)",
+    equation: "−mean_i[ u_i·bank_i/t − log mean_k exp(u_i·bank_noise(i,k)/t) ]",
+    paper: "Wu, Xiong, Yu & Lin, Non-Parametric Instance Discrimination, CVPR 2018",
+    views: 1,
+    build: |config, setup| Ok(Box::new(InstanceDiscrimination::new(config, setup)?)),
+};
 
 /// Separates the noise draws from every other use of random numbers.
 const NOISE: u32 = 0x6e6f_6973;
@@ -19,7 +30,7 @@ const NOISE: u32 = 0x6e6f_6973;
 ///
 /// with `u = z/|z|`. No gradient flows into the bank, and noise may hit the positive.
 ///
-/// `z`: `[N, D]`, N ≥ 1; `bank`: `[M, D]`; `indices`: the N rows of the bank that belong to the
+/// `z`: `[N, D]`, N ≥ 1; `bank`: `[M, D]` of unit rows; `indices`: the N rows of the bank that belong to the
 /// examples; `noise`: N·K rows, K for each example. Range: from `−2/t` to `2/t`.
 ///
 /// Source: Wu, Xiong, Yu & Lin, *Unsupervised Feature Learning via Non-Parametric Instance

@@ -1,9 +1,21 @@
 //! NT-Xent and its decoupled form: every embedding of both views asks for its partner.
 
-use crate::ObjectiveError;
+use crate::objective::TwoViews;
+use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, contrast};
 use crate::tensor::{l2_normalize, mask, row_dots, stack};
+use crate::{ObjectiveError, fused};
 use dfdx::prelude::*;
+
+/// How it is registered.
+pub(crate) const ENTRY: Entry = Entry {
+    name: "ntxent",
+    title: "NT-Xent, the usual SimCLR loss (all 2N rows, self-similarity left out)",
+    equation: "mean_i[ log Σ_{k≠i} exp(z_i·z_k/t) − z_i·z_p(i)/t ], z = [u; v]",
+    paper: "Chen, Kornblith, Norouzi & Hinton, SimCLR, ICML 2020",
+    views: 2,
+    build: |config, _| Ok(TwoViews::boxed("ntxent", config, fused::ntxent, ntxent)),
+};
 
 /// SimCLR's NT-Xent. With the 2N rows `z = [u; v]` of unit length and `p(i)` the other view of i:
 ///

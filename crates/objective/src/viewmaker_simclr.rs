@@ -1,11 +1,26 @@
 //! The contrastive objective of the viewmaker paper's code.
 
-use crate::ObjectiveError;
+use crate::objective::TwoViews;
+use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, Vector, check_shapes, check_temperature};
 use crate::tensor::{l2_normalize, row_dots, stack};
+use crate::{ObjectiveError, fused};
 use dfdx::prelude::*;
 
 const NAME: &str = "viewmaker-simclr";
+
+/// How it is registered.
+pub(crate) const ENTRY: Entry = Entry {
+    name: NAME,
+    title: "SimCLR as the viewmaker's authors train it (one-sided, may be negative)",
+    equation: "mean_i[ log Σ_j (exp(u_i·u_j/t) + exp(u_i·v_j/t)) − log 2N − u_i·v_i/t ]",
+    paper: "Tamkin, Wu & Goodman, Viewmaker Networks, ICLR 2021",
+    views: 2,
+    build: |config, _| {
+        let (streaming, plain) = (fused::viewmaker_simclr, viewmaker_simclr);
+        Ok(TwoViews::boxed(NAME, config, streaming, plain))
+    },
+};
 
 /// SimCLR as the viewmaker's authors train it:
 ///
