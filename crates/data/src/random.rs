@@ -12,6 +12,12 @@ pub(crate) const SPLIT: u32 = 0x6461_0002;
 pub(crate) const EXAMPLE: u32 = 0x6461_0003;
 /// The embedded pictures.
 pub(crate) const SHAPES: u32 = 0x6461_0004;
+/// The embedded recordings.
+pub(crate) const SPOKEN_DIGITS: u32 = 0x6461_0008;
+/// The windows of recordings that make an epoch.
+pub(crate) const WINDOWS: u32 = 0x6461_0010;
+/// The embedded movements.
+pub(crate) const MOTION: u32 = 0x6461_0011;
 
 /// The sequence that belongs to `index` alone, at one (seed, stream, step).
 ///

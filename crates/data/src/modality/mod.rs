@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Every modality, in the order of the help text.
-static REGISTRY: &[&dyn Modality] = &[&image::Image, &speech::Speech];
+static REGISTRY: &[&dyn Modality] = &[&image::Image, &speech::Speech, &sensor::Sensor];
 
 /// Every modality that `--modality` accepts.
 pub fn registry() -> &'static [&'static dyn Modality] {

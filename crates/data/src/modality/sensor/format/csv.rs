@@ -1,0 +1,339 @@
+//! Tables with a header line: numeric channels and, optionally, label, subject and time.
+
+use super::super::config::{
+    DEFAULT_LABEL_COLUMN, DEFAULT_SUBJECT_COLUMN, DEFAULT_TIME_COLUMN, SensorConfig,
+};
+use super::super::corpus::{Activities, Corpus, Defaults, Stretch, fill_gaps};
+use super::text::shown;
+use crate::{DataError, files};
+use csv::StringRecord;
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+const DEFAULTS: Defaults = Defaults {
+    window: 256,
+    rate_hz: 50.0,
+    train_examples: None,
+    test_subjects: &[],
+    validation_subjects: &[],
+};
+/// A step in time of more than this many usual ones is a gap in the recording.
+const GAP: f64 = 5.0;
+
+/// The tables of `path`, a file or a folder of them. Empty if there are none.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut found = if path.is_dir() {
+        files::list(path)?
+    } else {
+        vec![path.to_path_buf()]
+    };
+    found.retain(|file| file.is_file() && files::has_extension(file, &["csv"]));
+    Ok(found)
+}
+
+/// Reads the tables, which must have the same channels.
+pub(super) fn read(tables: &[PathBuf], config: &SensorConfig) -> Result<Corpus, DataError> {
+    let read: Vec<Table> = tables
+        .par_iter()
+        .map(|path| read_table(path, config))
+        .collect::<Result<_, _>>()?;
+    let channels = read[0].channels.clone();
+    for table in &read {
+        if table.channels != channels {
+            let expected = format!(
+                "channels {} as in {}",
+                channels.join(", "),
+                read[0].path.display()
+            );
+            let found = table.channels.join(", ");
+            return Err(DataError::format(&table.path, "line 1", expected, found));
+        }
+    }
+    let runs = || read.iter().flat_map(|table| &table.runs);
+    let subjects = distinct(runs().map(|run| run.subject.as_str()));
+    let labels = distinct(runs().filter_map(|run| run.label.as_deref()));
+    let known = (0..).zip(labels.iter().cloned()).collect();
+    let wanted = match labels.len() {
+        0 => &[][..],
+        _ => &config.activities,
+    };
+    let activities = Activities::select(known, wanted, |_| true)?;
+    let mut stretches = Vec::new();
+    for table in read {
+        for run in table.runs {
+            let label = match &run.label {
+                None => None,
+                Some(label) => {
+                    let id = labels.iter().position(|known| known == label).unwrap_or(0);
+                    let Some(class) = activities.class_of(id as u32) else {
+                        continue;
+                    };
+                    Some(class)
+                }
+            };
+            let (first, last) = run.lines;
+            stretches.push(Stretch {
+                subject: subjects.iter().position(|s| *s == run.subject).unwrap_or(0),
+                label,
+                origin: format!("{}: lines {first} to {last}", table.path.display()),
+                len: run.channels.first().map_or(0, Vec::len),
+                samples: run.channels.concat(),
+            });
+        }
+    }
+    Ok(Corpus {
+        format: "CSV",
+        channels,
+        classes: activities.classes,
+        subjects,
+        stretches,
+        defaults: DEFAULTS,
+        remark: String::new(),
+    })
+}
+
+/// The distinct texts, in numeric order if all are numbers, else in alphabetic order.
+fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut texts: Vec<String> = texts.map(str::to_owned).collect();
+    texts.sort();
+    texts.dedup();
+    let numbers: Option<Vec<i64>> = texts.iter().map(|text| text.parse().ok()).collect();
+    if numbers.is_some() {
+        texts.sort_by_key(|text| text.parse::<i64>().ok());
+    }
+    texts
+}
+
+/// What one file holds.
+struct Table {
+    path: PathBuf,
+    channels: Vec<String>,
+    runs: Vec<Run>,
+}
+
+/// Rows one after the other with the same subject and label, and without a gap in time.
+struct Run {
+    subject: String,
+    label: Option<String>,
+    channels: Vec<Vec<f32>>,
+    /// First and last line.
+    lines: (u64, u64),
+}
+
+/// Which columns of a table mean what.
+struct Columns {
+    names: Vec<String>,
+    channels: Vec<usize>,
+    label: Option<usize>,
+    subject: Option<usize>,
+    time: Option<usize>,
+}
+
+impl Columns {
+    fn find(path: &Path, header: &StringRecord, config: &SensorConfig) -> Result<Self, DataError> {
+        let names: Vec<String> = header.iter().map(str::to_owned).collect();
+        let place = |name: &str| names.iter().position(|n| n.eq_ignore_ascii_case(name));
+        // A column that the user named must be there; the default names are only looked for.
+        let special = |name: &str, default: &str| match place(name) {
+            None if name != default => Err(missing_column(path, name, &names)),
+            found => Ok(found),
+        };
+        let label = special(&config.label_column, DEFAULT_LABEL_COLUMN)?;
+        let subject = special(&config.subject_column, DEFAULT_SUBJECT_COLUMN)?;
+        let time = special(&config.time_column, DEFAULT_TIME_COLUMN)?;
+        let channels = if config.columns.is_empty() {
+            let other = |i: &usize| ![label, subject, time].contains(&Some(*i));
+            (0..names.len()).filter(other).collect()
+        } else {
+            let known =
+                |name: &String| place(name).ok_or_else(|| missing_column(path, name, &names));
+            config
+                .columns
+                .iter()
+                .map(known)
+                .collect::<Result<Vec<_>, _>>()?
+        };
+        if channels.is_empty() {
+            let found = names.join(", ");
+            return Err(DataError::format(
+                path,
+                "line 1",
+                "at least one channel column",
+                found,
+            ));
+        }
+        Ok(Self {
+            names,
+            channels,
+            label,
+            subject,
+            time,
+        })
+    }
+}
+
+fn missing_column(path: &Path, name: &str, names: &[String]) -> DataError {
+    DataError::format(
+        path,
+        "line 1",
+        format!("a column {name:?}"),
+        names.join(", "),
+    )
+}
+
+/// The rows of a file, column by column.
+#[derive(Default)]
+struct Rows {
+    channels: Vec<Vec<f32>>,
+    labels: Vec<Option<String>>,
+    subjects: Vec<String>,
+    times: Vec<Option<f64>>,
+    lines: Vec<u64>,
+}
+
+fn read_table(path: &Path, config: &SensorConfig) -> Result<Table, DataError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(files::open(path)?);
+    let header = reader.headers().map_err(|e| csv_error(path, &e))?;
+    let columns = Columns::find(path, header, config)?;
+    let mut rows = Rows {
+        channels: vec![Vec::new(); columns.channels.len()],
+        ..Rows::default()
+    };
+    let wearer = path
+        .file_stem()
+        .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let mut record = StringRecord::new();
+    while reader
+        .read_record(&mut record)
+        .map_err(|e| csv_error(path, &e))?
+    {
+        let line = record.position().map_or(0, csv::Position::line);
+        for (channel, &column) in rows.channels.iter_mut().zip(&columns.channels) {
+            channel.push(cell(path, line, &columns.names[column], &record[column])?);
+        }
+        let text = |column: usize| Some(record[column].to_owned()).filter(|t| !t.is_empty());
+        rows.labels.push(columns.label.and_then(text));
+        rows.subjects.push(
+            columns
+                .subject
+                .map_or_else(|| wearer.clone(), |i| record[i].to_owned()),
+        );
+        rows.times
+            .push(columns.time.and_then(|i| record[i].parse().ok()));
+        rows.lines.push(line);
+    }
+    if rows.lines.is_empty() {
+        return Err(DataError::format(
+            path,
+            "end of file",
+            "rows below the header",
+            "none",
+        ));
+    }
+    let channels = columns
+        .channels
+        .iter()
+        .map(|&i| columns.names[i].clone())
+        .collect();
+    let runs = rows.into_runs(columns.label.is_some());
+    Ok(Table {
+        path: path.to_path_buf(),
+        channels,
+        runs,
+    })
+}
+
+/// The number in a cell; NaN for an empty one.
+fn cell(path: &Path, line: u64, column: &str, text: &str) -> Result<f32, DataError> {
+    if text.is_empty() {
+        return Ok(f32::NAN);
+    }
+    match text.parse::<f32>() {
+        Ok(value) if !value.is_infinite() => Ok(value),
+        _ => Err(DataError::format(
+            path,
+            format!("line {line}, column {column:?}"),
+            "a number, or nothing where it is missing (data.sensor.columns chooses the channels)",
+            shown(text),
+        )),
+    }
+}
+
+fn csv_error(path: &Path, error: &csv::Error) -> DataError {
+    let line = error.position().map_or(1, csv::Position::line);
+    let place = format!("line {line}");
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => {
+            let expected = format!("{expected_len} cells as in the header");
+            DataError::format(path, place, expected, len.to_string())
+        }
+        csv::ErrorKind::Utf8 { .. } => {
+            DataError::format(path, place, "text in UTF-8", "other bytes")
+        }
+        _ => DataError::format(path, place, "comma-separated values", error.to_string()),
+    }
+}
+
+impl Rows {
+    /// Fills what is missing within each wearer's rows, then cuts at every change. Where there is
+    /// a label column, rows without a label are left out.
+    fn into_runs(mut self, labelled: bool) -> Vec<Run> {
+        for wearer in pieces(self.lines.len(), |i| {
+            self.subjects[i] != self.subjects[i - 1]
+        }) {
+            for channel in &mut self.channels {
+                fill_gaps(&mut channel[wearer.clone()]);
+            }
+        }
+        let gap = self.longest_step();
+        let is_cut = |i: usize| {
+            let step = self.times[i]
+                .zip(self.times[i - 1])
+                .map(|(now, before)| now - before);
+            let jumps = step.is_some_and(|step| step < 0.0 || step > gap);
+            jumps
+                || self.subjects[i] != self.subjects[i - 1]
+                || self.labels[i] != self.labels[i - 1]
+        };
+        pieces(self.lines.len(), is_cut)
+            .into_iter()
+            .filter(|piece| !labelled || self.labels[piece.start].is_some())
+            .map(|piece| Run {
+                subject: self.subjects[piece.start].clone(),
+                label: self.labels[piece.start].clone(),
+                lines: (self.lines[piece.start], self.lines[piece.end - 1]),
+                channels: self
+                    .channels
+                    .iter()
+                    .map(|c| c[piece.clone()].to_vec())
+                    .collect(),
+            })
+            .collect()
+    }
+
+    /// Steps in time longer than this are gaps: some multiple of the median.
+    fn longest_step(&self) -> f64 {
+        let mut steps: Vec<f64> = self
+            .times
+            .windows(2)
+            .filter_map(|pair| Some(pair[1]? - pair[0]?))
+            .filter(|step| *step > 0.0)
+            .collect();
+        steps.sort_by(f64::total_cmp);
+        steps
+            .get(steps.len() / 2)
+            .map_or(f64::INFINITY, |median| GAP * median)
+    }
+}
+
+/// `0..len`, cut before every index that `is_cut` names.
+fn pieces(len: usize, is_cut: impl Fn(usize) -> bool) -> Vec<std::ops::Range<usize>> {
+    let mut cuts: Vec<usize> = vec![0];
+    cuts.extend((1..len).filter(|&i| is_cut(i)));
+    cuts.push(len);
+    cuts.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}

@@ -1,0 +1,206 @@
+//! The modality `sensor`: windows of a multichannel stream as log power spectrograms, one channel
+//! of the example for every channel of the stream.
+
+mod augment;
+mod config;
+mod corpus;
+mod format;
+mod partition;
+mod simulate;
+mod spectrogram;
+mod windows;
+
+pub use augment::{SpectralMask, add_noise};
+pub use config::{HeldOut, SensorConfig};
+pub use spectrogram::{LogPowerSpectrogram, POWER_OFFSET, normalize};
+
+use super::{Modality, Rendering, SpectrogramAxes};
+use crate::stats::channel_stats;
+use crate::{ChannelStats, DataConfig, DataError, Dataset, Splits};
+use config::Geometry;
+use corpus::{Corpus, Stretch};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use windows::{Slot, WindowSet};
+
+/// Training windows that the normalisation is estimated from.
+const STATS_SAMPLE: usize = 1024;
+
+/// Wearable sensors.
+#[derive(Clone, Copy, Debug)]
+pub struct Sensor;
+
+impl Modality for Sensor {
+    fn name(&self) -> &'static str {
+        "sensor"
+    }
+
+    fn about(&self) -> &'static str {
+        "Wearable sensors as spectrograms: PAMAP2 (.dat), HAPT, UCI HAR, or tables (.csv)"
+    }
+
+    fn open(
+        &self,
+        path: Option<&Path>,
+        config: &DataConfig,
+        seed: u64,
+    ) -> Result<Splits, DataError> {
+        config.validate()?;
+        let Some(path) = path else {
+            let corpus = simulate::corpus(config.embedded_train, config.embedded_test);
+            // The embedded data are the same for every seed.
+            let mut splits = build(
+                Path::new("embedded data"),
+                corpus,
+                config,
+                0,
+                |set, test| {
+                    set.limited(if test {
+                        config.embedded_test
+                    } else {
+                        config.embedded_train
+                    })
+                },
+            )?;
+            splits.description = format!("embedded simulation; {}", splits.description);
+            return Ok(splits);
+        };
+        let corpus = format::read(path, &config.sensor)?;
+        let limit = config.limit.unwrap_or(usize::MAX);
+        build(path, corpus, config, seed, |set, _| set.limited(limit))
+    }
+
+    fn open_files(
+        &self,
+        files: &[PathBuf],
+        config: &DataConfig,
+        shape: [usize; 3],
+        before_view: Option<&ChannelStats>,
+    ) -> Result<Arc<dyn Dataset>, DataError> {
+        let mut stretches = Vec::new();
+        let mut slots = Vec::new();
+        let mut chosen = None;
+        for file in files {
+            let corpus = format::read(file, &config.sensor)?;
+            let geometry = config.sensor.geometry(&corpus.defaults)?;
+            let found = [corpus.channels.len(), geometry.rows(), geometry.frames()];
+            if found != shape {
+                let place = "spectrogram of a window (channels × rows × columns)";
+                let [expected, found] = [shape, found].map(|s| format!("{s:?}"));
+                return Err(DataError::format(file, place, expected, found));
+            }
+            slots.push(Slot {
+                stretch: stretches.len(),
+                start: 0,
+            });
+            stretches.push(longest_middle(file, corpus, &geometry)?);
+            chosen = Some(geometry);
+        }
+        let Some(geometry) = chosen else {
+            return Err(DataError::unusable(Path::new("."), "no files were given"));
+        };
+        let set = WindowSet::new(stretches.into(), slots, shape[0], geometry);
+        Ok(Arc::new(match before_view {
+            Some(stats) => set.normalized(stats.clone()),
+            None => set,
+        }))
+    }
+
+    fn rendering(&self, config: &DataConfig) -> Rendering {
+        let sensor = &config.sensor;
+        let defaults = simulate::DEFAULTS;
+        let rate = sensor.rate_hz.unwrap_or(defaults.rate_hz);
+        let hop = match sensor.geometry(&defaults) {
+            Ok(geometry) => geometry.hop,
+            Err(_) => sensor.hop_length.unwrap_or(1),
+        };
+        let row_hz = |row| row as f32 * rate / sensor.n_fft.max(1) as f32;
+        Rendering::Spectrogram(SpectrogramAxes {
+            seconds_per_column: hop as f32 / rate,
+            row_hz: (0..sensor.n_fft / 2 + 1).map(row_hz).collect(),
+            value: "log power, standard deviations",
+            channel_names: sensor.columns.clone(),
+        })
+    }
+}
+
+/// The window in the middle of the longest stretch, without its label.
+fn longest_middle(file: &Path, corpus: Corpus, geometry: &Geometry) -> Result<Stretch, DataError> {
+    let longest = corpus
+        .stretches
+        .into_iter()
+        .max_by_key(|stretch| stretch.len);
+    let Some(longest) = longest.filter(|stretch| stretch.len >= geometry.window) else {
+        let why = format!(
+            "has no stretch of one activity with {} steps",
+            geometry.window
+        );
+        return Err(DataError::unusable(file, why));
+    };
+    let start = (longest.len - geometry.window) / 2;
+    Ok(Stretch {
+        label: None,
+        ..longest.part(start, start + geometry.window)
+    })
+}
+
+/// Windows, normalisation and description of a corpus. `keep` limits a set; its second argument
+/// tells the held-out one.
+fn build(
+    source: &Path,
+    mut corpus: Corpus,
+    config: &DataConfig,
+    seed: u64,
+    keep: impl Fn(WindowSet, bool) -> WindowSet,
+) -> Result<Splits, DataError> {
+    let geometry = config.sensor.geometry(&corpus.defaults)?;
+    let parts = partition::divide(source, &mut corpus, config, geometry.window, seed)?;
+    let channels = corpus.channels.len();
+    let (train, held_out): (Arc<[Stretch]>, Arc<[Stretch]>) =
+        (parts.train.into(), parts.held_out.into());
+    let slots = match config
+        .sensor
+        .train_examples
+        .or(corpus.defaults.train_examples)
+    {
+        Some(count) => windows::sampled(&train, &geometry, count, seed),
+        None => windows::strided(&train, &geometry),
+    };
+    let train = keep(WindowSet::new(train, slots, channels, geometry), false).moving();
+    let slots = windows::strided(&held_out, &geometry);
+    let test = keep(WindowSet::new(held_out, slots, channels, geometry), true);
+    let stats = channel_stats(&train, STATS_SAMPLE)?;
+    let description = describe(&corpus, &geometry, &parts.how, &train, &test);
+    Ok(Splits {
+        train: Arc::new(train.normalized(stats.clone())),
+        test: Arc::new(test.normalized(stats.clone())),
+        class_names: corpus.classes,
+        before_view: Some(stats),
+        after_view: None,
+        description,
+    })
+}
+
+fn describe(
+    corpus: &Corpus,
+    geometry: &Geometry,
+    how: &str,
+    train: &dyn Dataset,
+    test: &dyn Dataset,
+) -> String {
+    let [channels, rows, frames] = train.shape();
+    let remark = match corpus.remark.as_str() {
+        "" => String::new(),
+        remark => format!("; {remark}"),
+    };
+    format!(
+        "{}: {} training windows, {} held out, {} classes, {channels}×{rows}×{frames} \
+         ({} steps at {} Hz); {how}{remark}",
+        corpus.format,
+        train.len(),
+        test.len(),
+        corpus.classes.len(),
+        geometry.window,
+        geometry.rate_hz,
+    )
+}
