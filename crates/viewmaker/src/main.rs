@@ -1,4 +1,4 @@
-//! Placeholder.
+//! The `viewmaker` command.
 #![forbid(unsafe_code)]
 
 fn main() {}

@@ -1,0 +1,47 @@
+//! What must not change when a run is continued.
+
+use super::{Config, ConfigError, get, schema, to_table};
+
+/// Keys that may change: they touch neither the numbers of a step nor their order. (More epochs
+/// under a cosine schedule do change the learning rates that follow, as one would expect.)
+const FREE: &[&str] = &[
+    "threads",
+    "device",
+    "train.epochs",
+    "train.steps",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.knn_every",
+];
+
+/// Sections of which every key may change.
+const FREE_SECTIONS: &[&str] = &["eval."];
+
+impl Config {
+    /// Checks that a run which was started with `self` can be continued with `now`.
+    ///
+    /// # Errors
+    /// Names the first key that differs and must not.
+    pub fn check_continues_as(&self, now: &Self) -> Result<(), ConfigError> {
+        let (before, after) = (to_table(self), to_table(now));
+        for key in schema().keys().iter().filter(|key| is_fixed(&key.path)) {
+            let (old, new) = (get(&before, &key.path), get(&after, &key.path));
+            if old != new {
+                let show = |value: Option<&toml::Value>| {
+                    value.map_or("none".to_owned(), toml::Value::to_string)
+                };
+                return Err(ConfigError::Changed {
+                    key: key.path.clone(),
+                    before: show(old),
+                    now: show(new),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_fixed(key: &str) -> bool {
+    let free = FREE_SECTIONS.iter().any(|section| key.starts_with(section));
+    !FREE.contains(&key) && !free
+}

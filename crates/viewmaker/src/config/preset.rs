@@ -1,0 +1,108 @@
+//! The built-in defaults: per modality, a demonstration that takes minutes on two cores.
+//!
+//! This is the one place where their numbers stand. The paper's settings, which take days on a
+//! CPU, are the files in `configs/`.
+
+use super::Config;
+use super::sections::*;
+use viewmaker_data::DataConfig;
+use viewmaker_objective::ObjectiveConfig;
+
+/// The default configuration of a modality.
+pub fn preset(modality: &str) -> Config {
+    let mut config = common(modality);
+    match modality {
+        "image" => {
+            config.viewmaker.distortion_budget = 0.05;
+            config.viewmaker.clamp = true;
+        }
+        "speech" => config.viewmaker.distortion_budget = 0.05,
+        "sensor" => config.viewmaker.distortion_budget = 0.2,
+        _ => {}
+    }
+    config
+}
+
+/// What the demonstrations of all modalities share.
+fn common(modality: &str) -> Config {
+    Config {
+        modality: modality.to_owned(),
+        seed: 0,
+        threads: 0,
+        device: Device::Auto,
+        data: DataSection {
+            path: None,
+            options: DataConfig::default(),
+        },
+        viewmaker: ViewmakerSection {
+            distortion_budget: 0.05,
+            norm: Norm::L1,
+            num_res_blocks: 3,
+            widths: [8, 16, 32],
+            activation: Activation::Relu,
+            clamp: false,
+            frequency_domain: false,
+            downsample_to: 0,
+        },
+        views: ViewsSection {
+            source: ViewSource::Learned,
+        },
+        encoder: EncoderSection {
+            name: "tiny".to_owned(),
+            embedding_dim: 128,
+            projection: Projection::Linear,
+        },
+        objective: ObjectiveConfig::default(),
+        train: TrainSection {
+            batch_size: 128,
+            epochs: 10,
+            steps: None,
+            update: Update::Alternating,
+            viewmaker_loss_weight: 1.0,
+            freeze_viewmaker_after: None,
+            checkpoint_every: 0,
+            keep_checkpoints: 2,
+            knn_every: 1,
+        },
+        optim: OptimSection {
+            encoder: sgd(),
+            viewmaker: adam(),
+        },
+        eval: EvalSection {
+            knn_k: 20,
+            knn_temperature: 0.07,
+            linear_epochs: 100,
+            linear_lr: 0.01,
+            linear_momentum: 0.9,
+            linear_weight_decay: 0.0,
+            linear_batch_size: 128,
+            linear_milestones: vec![60, 80],
+            linear_views: true,
+        },
+    }
+}
+
+/// The reference's optimiser for the encoder.
+fn sgd() -> OptimizerSection {
+    OptimizerSection {
+        name: OptimizerName::Sgd,
+        lr: 0.03,
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        ..adam()
+    }
+}
+
+/// The reference's optimiser for the viewmaker.
+fn adam() -> OptimizerSection {
+    OptimizerSection {
+        name: OptimizerName::Adam,
+        lr: 1e-3,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        schedule: Schedule::Constant,
+        warmup_epochs: 0.0,
+    }
+}

@@ -1,0 +1,59 @@
+//! From layers to a configuration.
+
+use super::error::{ConfigError, Origin, nearest};
+use super::{Config, Layer, modality_names, preset, set, to_table};
+use serde::Deserialize;
+use std::collections::HashMap;
+use toml::Value;
+
+/// Merges layers, weakest first, over the built-in default of the modality they name.
+///
+/// # Errors
+/// When no layer names a modality, or a value cannot work; the message says where it was written.
+pub fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {
+    let entries = || layers.iter().flat_map(|layer| &layer.entries);
+    let modality = entries()
+        .filter(|entry| entry.key == "modality")
+        .filter_map(|entry| Some((entry.value.as_ref()?.as_str()?, &entry.origin)))
+        .last();
+    let Some((modality, origin)) = modality else {
+        return Err(ConfigError::MissingModality(modality_names().join("|")));
+    };
+    if !modality_names().contains(&modality) {
+        return Err(ConfigError::Value {
+            origin: origin.clone(),
+            key: "modality".to_owned(),
+            value: modality.to_owned(),
+            wanted: format!("expected one of {}", modality_names().join(", ")),
+            nearest: nearest(modality, modality_names()),
+        });
+    }
+    let mut table = to_table(&preset(modality));
+    let mut origins = HashMap::new();
+    for entry in entries() {
+        set(&mut table, &entry.key, entry.value.clone());
+        origins.insert(entry.key.as_str(), &entry.origin);
+    }
+    let locate = |error| locate(error, &origins);
+    let config = deserialize(Value::Table(table)).map_err(locate)?;
+    config.validate().map_err(locate)?;
+    Ok(config)
+}
+
+/// Types have been checked entry by entry; what is left are numbers too large for their key.
+fn deserialize(value: Value) -> Result<Config, ConfigError> {
+    Config::deserialize(value).map_err(|error| ConfigError::Syntax {
+        origin: Origin::Default,
+        message: error.to_string().trim().replace('\n', " "),
+    })
+}
+
+/// Adds the place where the offending value was written.
+fn locate(mut error: ConfigError, origins: &HashMap<&str, &Origin>) -> ConfigError {
+    if let ConfigError::Value { origin, key, .. } = &mut error
+        && let Some(found) = origins.get(key.as_str())
+    {
+        *origin = (*found).clone();
+    }
+    error
+}

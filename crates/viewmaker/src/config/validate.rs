@@ -1,0 +1,142 @@
+//! The ranges of all values. Types have been checked before.
+
+use super::Config;
+use super::error::{ConfigError, nearest};
+use super::sections::*;
+use std::fmt::Display;
+use viewmaker_data::DataError;
+use viewmaker_objective::ObjectiveError;
+
+/// Largest seed: TOML has no larger whole number.
+const MAX_SEED: u64 = i64::MAX as u64;
+
+/// Checks every value of a configuration; names the first that cannot work.
+pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
+    word("modality", &config.modality, super::modality_names())?;
+    check("seed", config.seed, config.seed <= MAX_SEED, "at most 2⁶³ − 1")?;
+    at_most("threads", config.threads, 1024)?;
+    config.data.options.validate().map_err(from_data)?;
+    viewmaker(&config.viewmaker, &config.modality)?;
+    let encoder = &config.encoder;
+    word("encoder.name", &encoder.name, super::encoder_names())?;
+    at_least("encoder.embedding_dim", encoder.embedding_dim, 1)?;
+    objective(config)?;
+    train(&config.train)?;
+    optimizer("optim.encoder", &config.optim.encoder)?;
+    optimizer("optim.viewmaker", &config.optim.viewmaker)?;
+    eval(&config.eval)
+}
+
+fn viewmaker(section: &ViewmakerSection, modality: &str) -> Result<(), ConfigError> {
+    positive("viewmaker.distortion_budget", section.distortion_budget)?;
+    at_most("viewmaker.num_res_blocks", section.num_res_blocks, 5)?;
+    let widths = section.widths;
+    let shown = format!("{widths:?}");
+    let fine = widths.iter().all(|width| (1..=4096).contains(width));
+    check("viewmaker.widths", shown, fine, "three numbers from 1 to 4096")?;
+    let size = section.downsample_to;
+    let fine = size == 0 || size >= 5;
+    check("viewmaker.downsample_to", size, fine, "5 or more, or 0 for no resizing")?;
+    // Spectrograms are not confined to [0, 1]: clamping would destroy them.
+    let fine = !section.clamp || modality == "image";
+    check("viewmaker.clamp", section.clamp, fine, "false unless the modality is image")
+}
+
+fn objective(config: &Config) -> Result<(), ConfigError> {
+    word("objective.name", &config.objective.name, super::objective_names())?;
+    config.objective.validate().map_err(|error| match error {
+        ObjectiveError::Setting {
+            field,
+            expected,
+            found,
+        } => ConfigError::value(format!("objective.{field}"), found, expected),
+        other => ConfigError::refused("objective", "…", other.to_string()),
+    })
+}
+
+fn train(section: &TrainSection) -> Result<(), ConfigError> {
+    at_least("train.batch_size", section.batch_size, 2)?;
+    at_least("train.epochs", section.epochs, 1)?;
+    at_least("train.steps", section.steps.unwrap_or(1), 1)?;
+    not_negative("train.viewmaker_loss_weight", section.viewmaker_loss_weight)?;
+    at_least("train.keep_checkpoints", section.keep_checkpoints, 1)
+}
+
+fn optimizer(at: &str, section: &OptimizerSection) -> Result<(), ConfigError> {
+    let key = |name: &str| format!("{at}.{name}");
+    not_negative(&key("lr"), section.lr)?;
+    let momentum = section.momentum;
+    let fine = (0.0..1.0).contains(&momentum);
+    check(&key("momentum"), momentum, fine, "0 or more and less than 1")?;
+    not_negative(&key("weight_decay"), section.weight_decay)?;
+    let betas = section.betas;
+    let fine = betas.iter().all(|beta| (0.0..1.0).contains(beta));
+    check(
+        &key("betas"),
+        format!("{betas:?}"),
+        fine,
+        "two numbers, each 0 or more and less than 1",
+    )?;
+    positive(&key("eps"), section.eps)?;
+    not_negative(&key("warmup_epochs"), section.warmup_epochs)
+}
+
+fn eval(section: &EvalSection) -> Result<(), ConfigError> {
+    at_least("eval.knn_k", section.knn_k, 1)?;
+    positive("eval.knn_temperature", section.knn_temperature)?;
+    at_least("eval.linear_epochs", section.linear_epochs, 1)?;
+    positive("eval.linear_lr", section.linear_lr)?;
+    let momentum = section.linear_momentum;
+    let fine = (0.0..1.0).contains(&momentum);
+    check("eval.linear_momentum", momentum, fine, "0 or more and less than 1")?;
+    not_negative("eval.linear_weight_decay", section.linear_weight_decay)?;
+    at_least("eval.linear_batch_size", section.linear_batch_size, 1)
+}
+
+fn check(key: &str, value: impl Display, fine: bool, expected: &str) -> Result<(), ConfigError> {
+    match fine {
+        true => Ok(()),
+        false => Err(ConfigError::value(key, value, expected)),
+    }
+}
+
+fn at_least<T: PartialOrd + Display>(key: &str, value: T, least: T) -> Result<(), ConfigError> {
+    let expected = format!("{least} or more");
+    check(key, &value, value >= least, &expected)
+}
+
+fn at_most<T: PartialOrd + Display>(key: &str, value: T, most: T) -> Result<(), ConfigError> {
+    let expected = format!("{most} or less");
+    check(key, &value, value <= most, &expected)
+}
+
+fn positive(key: &str, value: f32) -> Result<(), ConfigError> {
+    let fine = value > 0.0 && value.is_finite();
+    check(key, value, fine, "a number greater than 0")
+}
+
+fn not_negative(key: &str, value: f32) -> Result<(), ConfigError> {
+    let fine = value >= 0.0 && value.is_finite();
+    check(key, value, fine, "a number, 0 or more")
+}
+
+fn word(key: &str, value: &str, words: Vec<&'static str>) -> Result<(), ConfigError> {
+    if words.contains(&value) {
+        return Ok(());
+    }
+    let mut error = ConfigError::value(key, value, format!("one of {}", words.join(", ")));
+    if let ConfigError::Value { nearest: slot, .. } = &mut error {
+        *slot = nearest(value, words);
+    }
+    Err(error)
+}
+
+/// An option that the data crate refused, as an error of the configuration.
+fn from_data(error: DataError) -> ConfigError {
+    match error {
+        DataError::Option { key, value, why } => {
+            ConfigError::refused(key, value, why)
+        }
+        other => ConfigError::refused("data", "…", other.to_string()),
+    }
+}

@@ -1,0 +1,16 @@
+//! Learned views for contrastive learning: everything behind the `viewmaker` command.
+//!
+//! What the user typed becomes a [`config::Config`]; a trainer turns it into a run folder
+//! ([`run`]) while a [`progress::Ui`] shows how far it is; [`render`] draws what was learned.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod error;
+pub mod eval;
+pub mod interrupt;
+pub mod model;
+pub mod progress;
+pub mod run;
+pub mod train;
+
+pub use error::{Error, Result};
