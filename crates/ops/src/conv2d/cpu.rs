@@ -7,7 +7,9 @@
 
 use super::columns::{Taps, gather, scatter_add};
 use super::geometry::{Geometry, Padding};
+use super::narrow::Narrow;
 use super::weights;
+use super::winograd::Winograd;
 use crate::gemm::{Destination, Matrix, MatrixMut, multiply};
 use crate::parallel::{for_each_with_scratch, part};
 use rayon::prelude::*;
@@ -19,9 +21,9 @@ const TILE_ELEMENTS: usize = 160 << 10;
 /// Bounds for the positions of a tile: below, products become inefficient.
 const TILE_POSITIONS: (usize, usize) = (64, 512);
 /// Tasks that every pass is cut into where the batch is large enough.
-const TASKS: usize = 16;
+pub(super) const TASKS: usize = 16;
 /// Elements of all partial sums of a weight gradient together.
-const PARTIAL_ELEMENTS: usize = 2 << 20;
+pub(super) const PARTIAL_ELEMENTS: usize = 2 << 20;
 
 /// Working memory: one fixed part and one lane for each thread.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +40,14 @@ pub(super) fn scratch_len(g: &Geometry, threads: usize) -> usize {
         WeightGradient::new(g).scratch(g),
     ];
     let total = |s: Scratch| s.fixed + threads.max(1) * s.lane;
-    passes.into_iter().map(total).max().unwrap_or(0)
+    let plain = passes.into_iter().map(total).max().unwrap_or(0);
+    let winograd = Winograd::new(g).map_or(0, |w| w.scratch_len(threads.max(1)));
+    let narrow = Narrow::new(g).map_or(0, |n| n.scratch_len(threads.max(1)));
+    plain.max(winograd).max(narrow).max(TASKS * g.output.c)
 }
 
 /// Positions per tile for columns of `width` elements.
-fn tile(positions: usize, width: usize) -> usize {
+pub(super) fn tile(positions: usize, width: usize) -> usize {
     let (low, high) = TILE_POSITIONS;
     let cached = (TILE_ELEMENTS / width).clamp(low, high);
     let share = positions.div_ceil(TASKS).max(low / 2);
@@ -145,6 +150,12 @@ pub(super) fn forward(
     output: &mut [f32],
     scratch: &mut [f32],
 ) {
+    if let Some(winograd) = Winograd::new(g) {
+        return winograd.forward(input, weight, bias, output, scratch);
+    }
+    if let Some(narrow) = Narrow::new(g) {
+        return narrow.forward(input, weight, bias, output, scratch);
+    }
     let (packed, lanes) = scratch.split_at_mut(g.weights());
     weights::pack(g, weight, packed);
     Correlation::new(*g).batch(input, packed, bias, output, lanes);
@@ -206,6 +217,9 @@ pub(super) fn backward_input(
     input_grad: &mut [f32],
     scratch: &mut [f32],
 ) {
+    if let Some(winograd) = Winograd::new(g) {
+        return winograd.backward_input(output_grad, weight, input_grad, scratch);
+    }
     let (packed, lanes) = scratch.split_at_mut(g.weights());
     let how = InputGradient::new(g);
     match how {
@@ -323,7 +337,7 @@ impl WeightGradient {
 
     fn scratch(&self, g: &Geometry) -> Scratch {
         Scratch {
-            fixed: self.parts * (g.weights() + g.output.c),
+            fixed: self.parts * g.weights(),
             lane: self.tile * self.taps * g.input.c,
         }
     }
@@ -345,44 +359,51 @@ impl WeightGradient {
     }
 }
 
-/// The gradients of weight and bias, added to.
+/// The gradient of the weights, added to.
 pub(super) fn backward_weight(
     g: &Geometry,
     input: &[f32],
     output_grad: &[f32],
     weight_grad: &mut [f32],
-    bias_grad: Option<&mut [f32]>,
     scratch: &mut [f32],
 ) {
+    if let Some(winograd) = Winograd::new(g) {
+        return winograd.backward_weight(input, output_grad, weight_grad, scratch);
+    }
+    if let Some(narrow) = Narrow::new(g) {
+        return narrow.backward_weight(input, output_grad, weight_grad, scratch);
+    }
     let how = WeightGradient::new(g);
-    let (partial, rest) = scratch.split_at_mut(how.parts * g.weights());
-    let (partial_bias, lanes) = rest.split_at_mut(how.parts * g.output.c);
-
+    let (partial, lanes) = scratch.split_at_mut(how.parts * g.weights());
     let sums = partial.chunks_exact_mut(g.weights() / how.blocks);
     let lane = how.scratch(g).lane;
     for_each_with_scratch(sums.enumerate(), lanes, lane, |(task, sum), lane| {
         let (p, block) = (task / how.blocks, task % how.blocks);
-        let taps = how.block(g, block);
-        weight_partial(
-            g,
-            how.tile,
-            how.positions(g, p),
-            &taps,
-            input,
-            output_grad,
-            sum,
-            lane,
-        );
+        let (positions, taps) = (how.positions(g, p), how.block(g, block));
+        weight_partial(g, how.tile, positions, &taps, input, output_grad, sum, lane);
     });
     weights::add_partials(g, partial, weight_grad);
+}
 
-    if let Some(bias_grad) = bias_grad {
-        let sums = partial_bias.par_chunks_exact_mut(g.output.c);
-        sums.enumerate()
-            .for_each(|(p, sum)| bias_partial(how.positions(g, p), output_grad, sum));
-        for sum in partial_bias.chunks_exact(g.output.c) {
-            bias_grad.iter_mut().zip(sum).for_each(|(b, s)| *b += s);
+/// The gradient of the bias, added to: sums over fixed pieces of the batch, then over the pieces.
+pub(super) fn backward_bias(
+    g: &Geometry,
+    output_grad: &[f32],
+    bias_grad: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let co = g.output.c;
+    let partial = &mut scratch[..TASKS * co];
+    let sums = partial.par_chunks_exact_mut(co).enumerate();
+    sums.for_each(|(p, sum)| {
+        let positions = part(g.positions(), TASKS, p);
+        sum.fill(0.0);
+        for grad in output_grad[positions.start * co..positions.end * co].chunks_exact(co) {
+            sum.iter_mut().zip(grad).for_each(|(s, g)| *s += g);
         }
+    });
+    for sum in partial.chunks_exact(co) {
+        bias_grad.iter_mut().zip(sum).for_each(|(b, s)| *b += s);
     }
 }
 
@@ -410,14 +431,5 @@ fn weight_partial(
         let sum = MatrixMut::new(sum, taps.len() * ci, co);
         multiply(sum, destination, columns.transposed(), grad);
         destination = Destination::Accumulate;
-    }
-}
-
-/// Sums the output gradient over `positions`.
-fn bias_partial(positions: Range<usize>, output_grad: &[f32], sum: &mut [f32]) {
-    let co = sum.len();
-    sum.fill(0.0);
-    for grad in output_grad[positions.start * co..positions.end * co].chunks_exact(co) {
-        sum.iter_mut().zip(grad).for_each(|(s, g)| *s += g);
     }
 }

@@ -89,7 +89,8 @@ impl Geometry {
         2 * self.positions() as u64 * self.weights() as u64
     }
 
-    /// The input row that kernel row `tap` of output row `at` looks at; `None` in the zero padding.
+    /// The input row that kernel row `tap` of output row `at` looks at; `None` in the zero padding,
+    /// and beyond any padding.
     pub(super) const fn input_row(&self, at: usize, tap: usize) -> Option<usize> {
         self.source(at, tap, self.input.h)
     }
@@ -105,6 +106,7 @@ impl Geometry {
             _ if padded >= pad && padded < extent + pad => Some(padded - pad),
             Padding::Zero(_) => None,
             Padding::Reflect(_) if padded < pad => Some(pad - padded),
+            Padding::Reflect(_) if padded >= extent + 2 * pad => None,
             Padding::Reflect(_) => Some(2 * (extent - 1) + pad - padded),
         }
     }

@@ -3,8 +3,10 @@
 mod columns;
 mod cpu;
 mod geometry;
+mod narrow;
 mod reference;
 mod weights;
+mod winograd;
 
 pub use geometry::Padding;
 
@@ -166,14 +168,10 @@ impl Op for Conv2d {
             );
         }
         if let Some([weight, bias @ ..]) = cx.param_grads {
-            cpu::backward_weight(
-                &geometry,
-                cx.inputs[0],
-                cx.output_grad,
-                weight,
-                bias.first_mut().map(|b| &mut **b),
-                cx.scratch,
-            );
+            cpu::backward_weight(&geometry, cx.inputs[0], cx.output_grad, weight, cx.scratch);
+            if let [bias] = bias {
+                cpu::backward_bias(&geometry, cx.output_grad, bias, cx.scratch);
+            }
         }
     }
 
@@ -197,7 +195,7 @@ pub fn cases() -> Vec<Case> {
             kernel,
             stride,
             padding,
-            bias: out % 2 == 0,
+            bias: out.is_multiple_of(2),
             init: ConvInit::PyTorchDefault,
         };
         let name = format!("conv2d {input}→{out} {}", op.attributes());
@@ -210,7 +208,7 @@ pub fn cases() -> Vec<Case> {
         case(dims(2, 1, 1, 40), 24, 1, 1, Zero(0)),
         case(dims(2, 9, 7, 3), 16, 3, 1, Zero(1)),
         case(dims(5, 8, 8, 16), 16, 3, 1, Zero(1)),
-        case(dims(2, 7, 8, 17), 33, 3, 1, Zero(1)),
+        case(dims(2, 7, 8, 33), 47, 3, 1, Zero(1)),
         case(dims(2, 5, 9, 6), 5, 3, 1, Zero(0)),
         case(dims(2, 5, 6, 6), 5, 3, 1, Zero(3)),
         case(dims(3, 8, 9, 12), 20, 3, 2, Zero(1)),
@@ -219,11 +217,19 @@ pub fn cases() -> Vec<Case> {
         case(dims(3, 4, 4, 130), 64, 3, 1, Zero(1)),
         case(dims(2, 9, 8, 4), 10, 9, 1, Reflect(4)),
         case(dims(2, 8, 9, 32), 3, 9, 1, Reflect(4)),
-        case(dims(3, 7, 8, 18), 18, 3, 1, Reflect(1)),
+        case(dims(3, 7, 8, 34), 34, 3, 1, Reflect(1)),
+        case(dims(3, 7, 6, 10), 18, 3, 1, Reflect(1)),
         case(dims(2, 8, 8, 11), 13, 3, 2, Reflect(1)),
         case(dims(1, 5, 4, 9), 2, 3, 1, Reflect(3)),
         case(dims(1, 32, 32, 16), 8, 3, 1, Zero(1)),
         case(dims(40, 3, 3, 20), 12, 3, 1, Zero(1)),
+        case(dims(2, 6, 9, 48), 34, 3, 1, Zero(0)),
+        case(dims(1, 4, 5, 40), 64, 3, 1, Zero(3)),
+        case(dims(9, 4, 8, 33), 41, 3, 1, Reflect(3)),
+        case(dims(1, 15, 12, 32), 48, 3, 1, Zero(1)),
+        case(dims(3, 6, 5, 17), 4, 5, 1, Zero(2)),
+        case(dims(2, 5, 6, 8), 2, 3, 1, Zero(0)),
+        case(dims(1, 4, 4, 9), 2, 3, 1, Zero(5)),
     ]
 }
 

@@ -32,6 +32,15 @@ pub(super) fn pack_turned(g: &Geometry, weight: &[f32], packed: &mut [f32]) {
     });
 }
 
+/// Adds a gradient in the order of [`pack_turned`] to `grad`.
+pub(super) fn add_turned(g: &Geometry, turned: &[f32], grad: &mut [f32]) {
+    let (ci, co, area) = (g.input.c, g.output.c, g.kernel * g.kernel);
+    for (tap, from) in turned.chunks_exact(ci * co).rev().enumerate() {
+        let to = grad.iter_mut().skip(tap).step_by(area);
+        to.zip(from).for_each(|(to, from)| *to += from);
+    }
+}
+
 /// `[out][ky][kx][in]`.
 pub(super) fn pack_rows(g: &Geometry, weight: &[f32], packed: &mut [f32]) {
     let (ci, area) = (g.input.c, g.kernel * g.kernel);

@@ -109,7 +109,7 @@ pub fn cases() -> Vec<Case> {
     let case = |n: usize, input: usize, output: usize| {
         let op = Linear {
             out_features: output,
-            bias: output % 2 == 0,
+            bias: output.is_multiple_of(2),
         };
         let name = format!("linear {n}×[{input}]→{output}");
         Case::new(name, op, &[Dims::vector(n, input)])
