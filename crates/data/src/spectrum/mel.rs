@@ -51,9 +51,13 @@ impl MelFilters {
     /// Where bands are narrower than a bin a filter may be empty; its power is then 0.
     pub fn new(sample_rate: f64, n_fft: usize, n_mels: usize, fmax: f64) -> Self {
         let bins = n_fft / 2 + 1;
-        let step = hz_to_mel(fmax) / (n_mels + 1) as f64;
-        let corners: Vec<f64> = (0..n_mels + 2)
-            .map(|i| mel_to_hz(step * i as f64))
+        let highest = hz_to_mel(fmax);
+        let step = highest / (n_mels + 1) as f64;
+        // The last corner exactly: whether the last bin lies below it must not hang on round-off.
+        let corners: Vec<f64> = (0..=n_mels)
+            .map(|i| step * i as f64)
+            .chain([highest])
+            .map(mel_to_hz)
             .collect();
         let hz_per_bin = sample_rate / n_fft as f64;
         let filters = corners

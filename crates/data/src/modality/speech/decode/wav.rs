@@ -1,0 +1,161 @@
+//! WAV: integers of 8, 16, 24 or 32 bits, or 32-bit floating point.
+
+use super::mix_down;
+use crate::{DataError, Waveform};
+use hound::{SampleFormat, WavReader};
+use std::io::{Cursor, ErrorKind};
+use std::path::Path;
+
+const EXPECTED: &str = "WAV with 8, 16, 24 or 32-bit integers or 32-bit floating point";
+
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Waveform, DataError> {
+    let mut reader = WavReader::new(Cursor::new(bytes))
+        .map_err(|e| DataError::format(path, "header", EXPECTED, describe(&e)))?;
+    let spec = reader.spec();
+    let promised = reader.len();
+    let mut interleaved = Vec::with_capacity((promised as usize).min(bytes.len()));
+    let mut failure = None;
+    let mut keep = |sample: Result<f32, hound::Error>| match sample {
+        Ok(x) => {
+            interleaved.push(x);
+            true
+        }
+        Err(e) => {
+            failure = Some(e);
+            false
+        }
+    };
+    match spec.sample_format {
+        SampleFormat::Float => {
+            reader.samples::<f32>().all(&mut keep);
+        }
+        SampleFormat::Int => {
+            let scale = 0.5f64.powi(i32::from(spec.bits_per_sample) - 1);
+            let scaled = |x| (f64::from(x) * scale) as f32;
+            reader.samples::<i32>().all(|x| keep(x.map(scaled)));
+        }
+    }
+    if let Some(error) = failure {
+        let found = match error {
+            hound::Error::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                "the end of the file".to_owned()
+            }
+            hound::Error::IoError(e) if interleaved.len() < promised as usize => {
+                format!("the end of the file ({e})")
+            }
+            other => describe(&other),
+        };
+        let place = format!("sample {} of {promised}", interleaved.len());
+        return Err(DataError::format(path, place, "a sample", found));
+    }
+    Ok(Waveform {
+        samples: mix_down(&interleaved, usize::from(spec.channels).max(1)),
+        rate: spec.sample_rate,
+    })
+}
+
+/// What hound found, in the words of our messages.
+fn describe(error: &hound::Error) -> String {
+    match error {
+        hound::Error::FormatError(what) => (*what).to_owned(),
+        hound::Error::IoError(e) => format!("the end of the file ({e})"),
+        hound::Error::Unsupported => "another encoding (compressed or 64-bit)".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode;
+    use hound::{SampleFormat, WavSpec, WavWriter};
+    use std::path::{Path, PathBuf};
+
+    fn spec(channels: u16, bits: u16, sample_format: SampleFormat) -> WavSpec {
+        WavSpec {
+            channels,
+            sample_rate: 8000,
+            bits_per_sample: bits,
+            sample_format,
+        }
+    }
+
+    fn write<S: hound::Sample + Copy>(folder: &Path, spec: WavSpec, samples: &[S]) -> PathBuf {
+        let path = folder.join("x.wav");
+        let mut writer = WavWriter::create(&path, spec).unwrap();
+        for &sample in samples {
+            writer.write_sample(sample).unwrap();
+        }
+        writer.finalize().unwrap();
+        path
+    }
+
+    #[test]
+    fn every_width_has_full_scale_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for bits in [8, 16, 24, 32] {
+            let full = 1i64 << (bits - 1);
+            let samples = [0, (full / 2) as i32, (-full) as i32];
+            let path = write(folder.path(), spec(1, bits, SampleFormat::Int), &samples);
+            let sound = decode(&path).unwrap();
+            assert_eq!(sound.samples, [0.0, 0.5, -1.0], "{bits} bits");
+            assert_eq!(sound.rate, 8000);
+        }
+        let path = write(
+            folder.path(),
+            spec(1, 32, SampleFormat::Float),
+            &[0.25f32, -2.0],
+        );
+        assert_eq!(decode(&path).unwrap().samples, [0.25, -2.0]);
+    }
+
+    #[test]
+    fn channels_are_averaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let stereo = [16384i32, 0, -16384, 16384];
+        let path = write(folder.path(), spec(2, 16, SampleFormat::Int), &stereo);
+        assert_eq!(decode(&path).unwrap().samples, [0.25, 0.0]);
+    }
+
+    #[test]
+    fn damage_is_reported_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = write(folder.path(), spec(1, 16, SampleFormat::Int), &[1i32; 100]);
+        let bytes = std::fs::read(&good).unwrap();
+        let message = |bytes: &[u8]| {
+            std::fs::write(&good, bytes).unwrap();
+            decode(&good).unwrap_err().to_string()
+        };
+        let cut = message(&bytes[..bytes.len() - 50]);
+        assert!(
+            cut.contains("x.wav: sample 75 of 100: expected a sample, found the end"),
+            "{cut}"
+        );
+        let header = message(&bytes[..20]);
+        assert!(
+            header.contains("x.wav: header: expected WAV with"),
+            "{header}"
+        );
+        let mut compressed = bytes.clone();
+        compressed[20] = 6;
+        let found = message(&compressed);
+        assert!(found.contains("another encoding"), "{found}");
+    }
+
+    #[test]
+    fn no_samples_and_nan_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = write::<i16>(folder.path(), spec(1, 16, SampleFormat::Int), &[]);
+        let message = decode(&empty).unwrap_err().to_string();
+        assert!(
+            message.ends_with("sound data: expected samples, found none"),
+            "{message}"
+        );
+        let samples = [0.0f32, f32::NAN, 0.0];
+        let nan = write(folder.path(), spec(1, 32, SampleFormat::Float), &samples);
+        let message = decode(&nan).unwrap_err().to_string();
+        assert!(
+            message.ends_with("sample 1: expected a finite number, found NaN"),
+            "{message}"
+        );
+    }
+}

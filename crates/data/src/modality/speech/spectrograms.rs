@@ -1,0 +1,278 @@
+//! Recordings as a data set of normalised log-mel spectrograms, computed when first asked for and
+//! kept while memory lasts.
+
+use super::{LogMel, Settings};
+use crate::{ChannelStats, DataError, Dataset, Draw, Waveform, random};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Numbered recordings at one sample rate.
+pub(super) trait Recordings: Send + Sync {
+    /// Number of recordings.
+    fn len(&self) -> usize;
+    /// Class of a recording.
+    fn label(&self, index: usize) -> Option<u32>;
+    /// Where a recording comes from.
+    fn origin(&self, index: usize) -> String;
+    /// All samples of a recording.
+    fn samples(&self, index: usize) -> Result<Vec<f32>, DataError>;
+}
+
+/// Which end of a recording longer than the window an example shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
+}
+
+impl End {
+    /// Evaluation sees the beginning; training sees either end, by a coin.
+    fn of(draw: Draw, index: usize) -> Self {
+        if draw == Draw::FIXED || random::below(&mut draw.sequence(index), 2) == 0 {
+            Self::First
+        } else {
+            Self::Last
+        }
+    }
+
+    fn of_samples(self, samples: &[f32], window: usize) -> &[f32] {
+        let rest = samples.len().saturating_sub(window);
+        match self {
+            Self::First => &samples[..samples.len() - rest],
+            Self::Last => &samples[rest..],
+        }
+    }
+}
+
+/// The data set of 1 × bands × frames spectrograms of some recordings.
+pub(super) struct Spectrograms {
+    shared: Arc<Shared>,
+    stats: ChannelStats,
+}
+
+struct Shared {
+    recordings: Box<dyn Recordings>,
+    logmel: LogMel,
+    rate: u32,
+    cache: Cache,
+}
+
+impl Spectrograms {
+    /// Spectrograms in dB, not yet normalised; up to `cache_bytes` of them are kept.
+    pub(super) fn new(
+        recordings: Box<dyn Recordings>,
+        settings: &Settings,
+        cache_bytes: usize,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                logmel: LogMel::new(settings),
+                rate: settings.sample_rate,
+                cache: Cache::new(recordings.len(), cache_bytes),
+                recordings,
+            }),
+            stats: ChannelStats {
+                mean: vec![0.0],
+                std: vec![1.0],
+            },
+        }
+    }
+
+    /// The same spectrograms, and the same memory of them, normalised with `stats`.
+    pub(super) fn normalized(&self, stats: ChannelStats) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            stats,
+        }
+    }
+
+    fn compute(&self, index: usize, end: End) -> Result<Arc<[f32]>, DataError> {
+        let Shared {
+            recordings,
+            logmel,
+            cache,
+            ..
+        } = &*self.shared;
+        let samples = recordings.samples(index)?;
+        let window = end.of_samples(&samples, logmel.window());
+        let db: Arc<[f32]> = logmel.decibels(window).iter().map(|&x| x as f32).collect();
+        if window.len() == samples.len() {
+            // Both ends show the whole recording.
+            cache.put(index, &[End::First, End::Last], &db);
+        } else {
+            cache.put(index, &[end], &db);
+        }
+        Ok(db)
+    }
+}
+
+impl Dataset for Spectrograms {
+    fn len(&self) -> usize {
+        self.shared.recordings.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [1, self.shared.logmel.n_mels(), self.shared.logmel.frames()]
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.shared.recordings.label(index)
+    }
+
+    fn origin(&self, index: usize) -> String {
+        self.shared.recordings.origin(index)
+    }
+
+    fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError> {
+        let end = End::of(draw, index);
+        let db = match self.shared.cache.get(index, end) {
+            Some(db) => db,
+            None => self.compute(index, end)?,
+        };
+        let (mean, scale) = (self.stats.mean[0], 1.0 / self.stats.std[0]);
+        for (y, x) in out.iter_mut().zip(db.iter()) {
+            *y = (x - mean) * scale;
+        }
+        Ok(())
+    }
+
+    fn waveform(&self, index: usize, draw: Draw) -> Result<Option<Waveform>, DataError> {
+        let Shared {
+            recordings,
+            logmel,
+            rate,
+            ..
+        } = &*self.shared;
+        let samples = recordings.samples(index)?;
+        let window = End::of(draw, index).of_samples(&samples, logmel.window());
+        Ok(Some(Waveform {
+            samples: window.to_vec(),
+            rate: *rate,
+        }))
+    }
+}
+
+/// Spectrograms that were computed, up to a number of bytes. What is kept does not change what is
+/// loaded, only how fast.
+struct Cache {
+    kept: Vec<[OnceLock<Arc<[f32]>>; 2]>,
+    free: AtomicUsize,
+}
+
+impl Cache {
+    fn new(recordings: usize, bytes: usize) -> Self {
+        Self {
+            kept: (0..recordings).map(|_| Default::default()).collect(),
+            free: AtomicUsize::new(bytes),
+        }
+    }
+
+    fn get(&self, index: usize, end: End) -> Option<Arc<[f32]>> {
+        self.kept[index][end as usize].get().cloned()
+    }
+
+    /// Keeps one spectrogram for all `ends` that it shows, if there is memory left.
+    fn put(&self, index: usize, ends: &[End], db: &Arc<[f32]>) {
+        let bytes = size_of_val::<[f32]>(db);
+        let take = |free: usize| free.checked_sub(bytes);
+        let relaxed = Ordering::Relaxed;
+        let kept = ends.iter().all(|&end| self.get(index, end).is_some());
+        if kept || self.free.fetch_update(relaxed, relaxed, take).is_err() {
+            return;
+        }
+        for &end in ends {
+            // Another thread may have stored the same values meanwhile.
+            let _ = self.kept[index][end as usize].set(Arc::clone(db));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recording `i` has `lengths[i]` samples, counting up.
+    struct Ramps(Vec<usize>);
+
+    impl Recordings for Ramps {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn label(&self, _: usize) -> Option<u32> {
+            None
+        }
+        fn origin(&self, index: usize) -> String {
+            format!("ramp {index}")
+        }
+        fn samples(&self, index: usize) -> Result<Vec<f32>, DataError> {
+            Ok((0..self.0[index]).map(|i| i as f32 / 1e4).collect())
+        }
+    }
+
+    fn ramps(cache_bytes: usize) -> Spectrograms {
+        let settings = Settings {
+            sample_rate: 8000,
+            n_fft: 256,
+            hop_length: 258,
+            n_mels: 32,
+            max_samples: 8000,
+            fmax: 4000.0,
+        };
+        Spectrograms::new(Box::new(Ramps(vec![9000, 4000])), &settings, cache_bytes)
+    }
+
+    #[test]
+    fn training_shows_both_ends_and_evaluation_the_first() {
+        let data = ramps(1 << 20);
+        let first = |draw, index| data.waveform(index, draw).unwrap().unwrap().samples[0];
+        assert_eq!(first(Draw::FIXED, 0), 0.0);
+        let ends: Vec<_> = (0..64)
+            .map(|epoch| first(Draw { seed: 1, epoch }, 0))
+            .collect();
+        let last = ends.iter().filter(|&&x| x == 0.1).count();
+        assert!((16..48).contains(&last), "{last} of 64");
+        assert!(ends.iter().all(|&x| x == 0.0 || x == 0.1));
+        let short = data
+            .waveform(1, Draw { seed: 1, epoch: 5 })
+            .unwrap()
+            .unwrap();
+        assert_eq!((short.samples.len(), short.rate), (4000, 8000));
+    }
+
+    #[test]
+    fn memory_does_not_change_values() {
+        let (with, without) = (ramps(1 << 20), ramps(0));
+        assert_eq!(with.shape(), [1, 32, 32]);
+        let stats = ChannelStats {
+            mean: vec![-40.0],
+            std: vec![10.0],
+        };
+        let (with, without) = (with.normalized(stats.clone()), without.normalized(stats));
+        for epoch in 0..8 {
+            for index in 0..2 {
+                let draw = Draw { seed: 3, epoch };
+                let load = |data: &Spectrograms| {
+                    let mut out = vec![0.0; 1024];
+                    data.load(index, draw, &mut out).unwrap();
+                    out
+                };
+                let fresh = load(&without);
+                assert_eq!(load(&with), fresh);
+                assert!(fresh.iter().all(|x| x.is_finite()));
+            }
+        }
+        assert!(with.shared.cache.get(1, End::Last).is_some());
+        assert!(without.shared.cache.get(1, End::Last).is_none());
+    }
+
+    #[test]
+    fn the_cache_stops_at_its_budget() {
+        let cache = Cache::new(3, 10);
+        let db: Arc<[f32]> = Arc::from([1.0, 2.0]);
+        cache.put(0, &[End::First, End::Last], &db);
+        cache.put(0, &[End::First], &db);
+        cache.put(1, &[End::First], &db);
+        assert!(cache.get(0, End::Last).is_some() && cache.get(1, End::First).is_none());
+        assert_eq!(cache.free.load(Ordering::Relaxed), 2);
+    }
+}
