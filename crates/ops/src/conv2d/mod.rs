@@ -3,8 +3,10 @@
 mod columns;
 mod cpu;
 mod geometry;
+mod input_gradient;
 mod narrow;
 mod reference;
+mod weight_gradient;
 mod weights;
 mod winograd;
 
@@ -170,7 +172,7 @@ impl Op for Conv2d {
         if let Some([weight, bias @ ..]) = cx.param_grads {
             cpu::backward_weight(&geometry, cx.inputs[0], cx.output_grad, weight, cx.scratch);
             if let [bias] = bias {
-                cpu::backward_bias(&geometry, cx.output_grad, bias, cx.scratch);
+                weight_gradient::bias_gradient(&geometry, cx.output_grad, bias, cx.scratch);
             }
         }
     }
