@@ -13,7 +13,7 @@ const MOST_NEGATIVES: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveConfig {
-    /// A name of the [registry](crate::registry).
+    /// A name of the [registry](mod@crate::registry).
     pub name: String,
     /// Temperature, 1e-4 to 1e4.
     pub temperature: f64,

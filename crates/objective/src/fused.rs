@@ -1,14 +1,15 @@
-//! Losses of two views in streaming form, as one operation on dfdx's tape.
+//! Losses in streaming form, each one operation on dfdx's tape.
 //!
-//! They compute what the functions of the same name in [`viewmaker_simclr`](crate::viewmaker_simclr),
-//! [`ntxent`](mod@crate::ntxent) and [`infonce`](mod@crate::infonce) compute, on all cores and without
-//! the N×N matrix; the same bits come out for any number of threads. The kernels are in
+//! They compute what the plain functions of the same name compute, on all cores and without the
+//! matrix of all similarities; the same bits come out for any number of threads. The kernels are in
 //! [`viewmaker_ops::contrastive`].
 
 use crate::ObjectiveError;
+use crate::instdisc::check_draws;
+use crate::memory_bank::MemoryBank;
 use crate::tensor::{Matrix, Scalar, check_shapes, check_temperature};
 use dfdx::prelude::*;
-use viewmaker_ops::contrastive::{Contrast, ContrastError};
+use viewmaker_ops::contrastive::{Contrast, ContrastError, Sampled};
 
 /// Streaming form of [`viewmaker_simclr`](crate::viewmaker_simclr::viewmaker_simclr).
 pub fn viewmaker_simclr<T: Tape<f32, Cpu>>(
@@ -50,6 +51,37 @@ pub fn infonce<T: Tape<f32, Cpu>>(
     temperature: f64,
 ) -> Result<Scalar<f32, T>, ObjectiveError> {
     stream("infonce", Contrast::infonce, z1, z2, temperature)
+}
+
+/// Streaming form of [`instdisc`](crate::instdisc::instdisc), straight from the memory bank.
+pub fn instdisc<T: Tape<f32, Cpu>>(
+    z: Matrix<f32, T>,
+    bank: &MemoryBank,
+    indices: &[usize],
+    noise: &[usize],
+    temperature: f64,
+) -> Result<Scalar<f32, T>, ObjectiveError> {
+    check_draws(*z.shape(), (bank.len(), bank.columns()), indices, noise)?;
+    check_temperature("instdisc", temperature)?;
+    let sampled = Sampled {
+        bank: bank.rows(),
+        dim: bank.columns(),
+        positives: indices,
+        noise,
+        temperature: temperature as f32,
+    };
+    let (z, mut tape) = z.contiguous().split_tape();
+    let (loss, grad) = sampled.loss_and_gradient(&z.as_vec());
+    let out = z.device().tensor(loss);
+    let result = out.clone();
+    tape.add_backward_op(move |gradients| {
+        let loss_grad = gradients.get_or_alloc_mut(&out)?[0];
+        for (sum, g) in gradients.get_or_alloc_mut(&z)?.iter_mut().zip(&grad) {
+            *sum += loss_grad * g;
+        }
+        Ok(())
+    });
+    Ok(result.put_tape(tape))
 }
 
 /// Makes the geometry for a number of pairs, a width and a temperature.

@@ -5,7 +5,7 @@ use crate::objective::{BatchInfo, Embeddings, Loss, NamedTensor, Objective, Setu
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_indices, check_shapes, check_temperature};
 use crate::tensor::{contrast, l2_normalize};
-use crate::{ObjectiveConfig, ObjectiveError};
+use crate::{ObjectiveConfig, ObjectiveError, fused};
 use dfdx::prelude::*;
 use viewmaker_ops::random::Philox;
 
@@ -46,7 +46,6 @@ where
     Cpu: Device<E>,
 {
     let ((n, d), (m, bank_d)) = (*z.shape(), *bank.shape());
-    check_shapes(NAME, &[(n, d)], 1)?;
     check_draws((n, d), (m, bank_d), indices, noise)?;
     check_temperature(NAME, temperature)?;
     let device = z.device().clone();
@@ -59,12 +58,13 @@ where
 }
 
 /// Checks that the bank has the width of the embeddings and the draws lie inside it.
-fn check_draws(
+pub(crate) fn check_draws(
     (n, d): (usize, usize),
     (m, bank_d): (usize, usize),
     indices: &[usize],
     noise: &[usize],
 ) -> Result<(), ObjectiveError> {
+    check_shapes(NAME, &[(n, d)], 1)?;
     if bank_d != d || indices.len() != n || noise.is_empty() || !noise.len().is_multiple_of(n) {
         let expected =
             format!("a bank of {d} columns, {n} indices and a multiple of {n} noise rows");
@@ -85,6 +85,7 @@ pub struct InstanceDiscrimination {
     momentum: f64,
     temperature: f64,
     seed: u64,
+    fused: bool,
 }
 
 impl InstanceDiscrimination {
@@ -96,6 +97,7 @@ impl InstanceDiscrimination {
             momentum: config.bank_momentum,
             temperature: config.temperature,
             seed: setup.seed,
+            fused: config.fused,
         })
     }
 
@@ -123,6 +125,9 @@ impl Objective for InstanceDiscrimination {
     fn loss(&mut self, z: Vec<Embeddings>, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
         let [z] = expect_views(NAME, z)?;
         let noise = self.noise(z.shape().0, batch.pass);
+        if self.fused {
+            return fused::instdisc(z, &self.bank, batch.indices, &noise, self.temperature);
+        }
         let bank = self.bank.tensor(z.device());
         instdisc(z, bank, batch.indices, &noise, self.temperature)
     }

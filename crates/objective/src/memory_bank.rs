@@ -5,6 +5,7 @@ use crate::tensor::{Matrix, check_indices};
 use dfdx::prelude::{Cpu, TensorFromVec};
 use rand_distr::{Distribution, Uniform};
 use rayon::prelude::*;
+use viewmaker_ops::contrastive::dot;
 use viewmaker_ops::random::Philox;
 
 /// Separates the initial rows of banks and queues from every other use of random numbers.
@@ -73,7 +74,7 @@ impl MemoryBank {
     /// the embeddings `z` (`[N, columns]`) of the examples `indices`. All new rows come from the old
     /// ones; of equal indices the last wins.
     ///
-    /// Source: Wu et al. 2018 (see [`instdisc`](crate::instdisc::instdisc)), section 3.3.
+    /// Source: Wu et al. 2018 (see [`instdisc`](crate::instdisc::instdisc)), as its code does it.
     pub fn update(
         &mut self,
         indices: &[usize],
@@ -181,21 +182,6 @@ const NAME: &str = "memory bank";
 fn first_largest(values: &[f32]) -> usize {
     let better = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
     (0..values.len()).fold(0, better)
-}
-
-/// Dot product with sixteen running sums, which compilers turn into vector registers.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 /// The row divided by its length; a zero row stays zero.

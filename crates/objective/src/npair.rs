@@ -10,7 +10,7 @@ use dfdx::prelude::*;
 /// `anchor`, `positive`: `[N, D]`, N ≥ 1. Range: 0 and up.
 ///
 /// Source: Sohn, *Improved Deep Metric Learning with Multi-class N-pair Loss Objective*
-/// (NIPS 2016), equation 7 (N-pair-mc).
+/// (NIPS 2016), the loss N-pair-mc.
 pub fn npair<E: Real, T: Tape<E, Cpu>>(
     anchor: Matrix<E, T>,
     positive: Matrix<E, T>,

@@ -45,7 +45,7 @@ where
 /// `log(2N − 2) + 2/t`.
 ///
 /// Source: Yeh, Hong, Hsu, Liu, Chen & LeCun, *Decoupled Contrastive Learning* (ECCV 2022),
-/// equation 6.
+/// the loss `L_DC`.
 pub fn dcl<E: Real, T: Tape<E, Cpu>>(
     z1: Matrix<E, T>,
     z2: Matrix<E, T>,

@@ -9,7 +9,7 @@ use dfdx::prelude::*;
 /// `anchor`, `positive`, `negative`: `[N, D]`, N ≥ 1. Range: 0 and up.
 ///
 /// Source: Schroff, Kalenichenko & Philbin, *FaceNet: A Unified Embedding for Face Recognition and
-/// Clustering* (CVPR 2015), equation 3.
+/// Clustering* (CVPR 2015), section 3.1.
 pub fn triplet<E: Real, T: Tape<E, Cpu>>(
     anchor: Matrix<E, T>,
     positive: Matrix<E, T>,

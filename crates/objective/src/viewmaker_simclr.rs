@@ -33,7 +33,7 @@ pub(crate) const ENTRY: Entry = Entry {
 /// `z1`, `z2`: `[N, D]`, N ≥ 1. Range: from `−2/t` to `2/t`.
 ///
 /// Source: Tamkin, Wu & Goodman, *Viewmaker Networks: Learning Views for Unsupervised
-/// Representation Learning* (ICLR 2021), section 3.3, with the details of its published code.
+/// Representation Learning* (ICLR 2021), with the details of its published code.
 pub fn viewmaker_simclr<E: Real, T: Tape<E, Cpu>>(
     z1: Matrix<E, T>,
     z2: Matrix<E, T>,

@@ -1,8 +1,9 @@
 //! The streaming losses against the plain ones, through dfdx's tape.
 
 use dfdx::prelude::*;
+use viewmaker_objective::memory_bank::MemoryBank;
 use viewmaker_objective::tensor::{Matrix, Real, Scalar};
-use viewmaker_objective::{ObjectiveError, fused, infonce, ntxent, viewmaker_simclr};
+use viewmaker_objective::{ObjectiveError, fused, infonce, instdisc, ntxent, viewmaker_simclr};
 use viewmaker_ops::random::Philox;
 
 type Taped<E> = Matrix<E, OwnedTape<E, Cpu>>;
@@ -67,6 +68,31 @@ fn fused_and_plain_agree() {
             }
         }
     }
+}
+
+#[test]
+fn fused_and_plain_noise_contrast_agree() -> Result<(), ObjectiveError> {
+    let (shape, noise) = ((4, 5), [3, 8, 8, 0, 1, 2, 6, 5, 7, 7, 4, 0]);
+    let bank = MemoryBank::new(9, 5, 3)?;
+    let z: Vec<f32> = uniform(4, 5, 1).iter().map(|x| *x as f32).collect();
+    for t in [0.07, 0.5] {
+        let leaf = Cpu::default().tensor_from_vec(z.clone(), shape);
+        let traced = || leaf.leaky_trace().tanh();
+        let streamed = fused::instdisc(traced(), &bank, &[8, 0, 3, 3], &noise, t)?;
+        let constant = bank.tensor(leaf.device());
+        let plain = instdisc::instdisc(traced(), constant, &[8, 0, 3, 3], &noise, t)?;
+        let off = (streamed.array() - plain.array()).abs();
+        assert!(off < 1e-6 / t as f32, "t={t}: loss off by {off:e}");
+        let [got, want] = [streamed, plain].map(|loss| (loss * -3.0).backward().get(&leaf));
+        let largest = want
+            .as_vec()
+            .iter()
+            .fold(0.0, |top: f32, g| top.max(g.abs()));
+        for (g, w) in got.as_vec().iter().zip(want.as_vec()) {
+            assert!((g - w).abs() < 1e-5 * largest, "t={t}: {g} for {w}");
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -7,7 +7,7 @@ use viewmaker_objective::memory_bank::MemoryBank;
 use viewmaker_objective::moco::KeyQueue;
 use viewmaker_objective::tensor::{Matrix, Real, Scalar};
 use viewmaker_objective::{
-    byol::byol, clip::clip, infonce::infonce, instdisc::instdisc, moco::moco, npair::npair,
+    byol::byol, clip::clip, fused, infonce::infonce, instdisc::instdisc, moco::moco, npair::npair,
     ntxent::dcl, ntxent::ntxent, proto::proto, simsiam::simsiam, supcon::supcon, tcn::tcn_infonce,
     tcn::tcn_r3m, triplet::triplet, triplet::triplet_unit, viewmaker_simclr::viewmaker_simclr,
     viewmaker_simclr::viewmaker_simclr_push_only,
@@ -25,6 +25,7 @@ fn losses_agree_with_the_original() -> TestResult {
         let mut report = Report::new(case).require_float64();
         check_losses::<f32>(case, &mut report)?;
         check_losses::<f64>(case, &mut report)?;
+        check_fused(case, &mut report)?;
         if case.has("in.bank") {
             check_bank(case, &mut report)?;
         }
@@ -186,6 +187,40 @@ where
 {
     gradients.try_alloc_for(leaf)?;
     Ok(gradients.get(leaf).as_vec())
+}
+
+/// The streaming forms against the same numbers, in single precision.
+fn check_fused(case: &Case, report: &mut Report<'_>) -> TestResult {
+    let x = Inputs::<f32>::new(case)?;
+    for (name, _) in case.specs() {
+        let Some(path) = name.strip_suffix(".loss") else {
+            continue;
+        };
+        let (loss_name, t) = path.split_once(".t").unwrap_or((path, "0"));
+        let (z1, z2, t) = (x.traced(1), x.traced(2), t.parse()?);
+        let loss = match loss_name {
+            "simclr_viewmaker" => fused::viewmaker_simclr(z1, z2, t),
+            "ntxent" => fused::ntxent(z1, z2, t),
+            "dcl" => fused::dcl(z1, z2, t),
+            "infonce" => fused::infonce(z1, z2, t),
+            "nce" => {
+                let bank = MemoryBank::from_rows(case.f32("in.bank")?.data, z1.shape().1)?;
+                let indices = case.indices("in.indices")?.data;
+                let noise = case.indices("noise.indices")?.data;
+                fused::instdisc(z1, &bank, &indices, &noise, case.number("t")?)
+            }
+            _ => continue,
+        }?;
+        report.check(name, &loss.as_vec());
+        let mut grads = loss.backward();
+        for (i, z) in x.z.iter().enumerate() {
+            let name = format!("{path}.grad.z{}", i + 1);
+            if case.has(&name) {
+                report.check(&name, &gradient(&mut grads, z)?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The value if it was computed in single precision.

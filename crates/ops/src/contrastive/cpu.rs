@@ -65,7 +65,7 @@ impl Query {
 }
 
 /// Rows of unit length, and 1/|z| of each.
-fn normalise(z: &[f32], dim: usize) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn normalise(z: &[f32], dim: usize) -> (Vec<f32>, Vec<f32>) {
     let mut unit = vec![0.0; z.len()];
     let inverse_length = unit
         .par_chunks_mut(dim)
@@ -356,7 +356,7 @@ fn correct(
 
 /// From the gradient with respect to `u = z/|z|` to the one with respect to z:
 /// `(g − u(u·g))/|z|`, times the rest of `scale`.
-fn project(unit: &[f32], scale: f64, grad: &mut [f32]) {
+pub(super) fn project(unit: &[f32], scale: f64, grad: &mut [f32]) {
     let along: f64 = unit
         .iter()
         .zip(&*grad)

@@ -10,18 +10,20 @@
 //! constructors of [`Contrast`]). Logits are computed tile by tile and never kept: the forward
 //! pass holds a running maximum and sum for every query (Milakov & Gimelshein, *Online
 //! normalizer calculation for softmax*, 2018), the backward pass computes the tiles again. Memory
-//! is O(rows · dim).
+//! is O(rows · dim). [`Sampled`] is the relative with negatives drawn from a memory bank.
 //!
 //! This is not an [`Op`](crate::Op) of network graphs: it starts from embeddings and ends in one number.
 
 mod cpu;
 mod exp;
 mod reference;
+mod sampled;
 
 #[cfg(test)]
 mod tests;
 
-pub use reference::{reference_gradient, reference_loss};
+pub use reference::{reference_gradient, reference_loss, reference_sampled};
+pub use sampled::{Sampled, dot};
 
 use std::ops::Range;
 

@@ -1,10 +1,10 @@
 //! The same losses by the plainest possible code in double precision.
 
-use super::{Contrast, cpu::inverse_length};
+use super::{Contrast, Sampled, cpu::inverse_length};
 
 /// The loss of `z`, by its definition.
 pub fn reference_loss(contrast: &Contrast, z: &[f64]) -> f64 {
-    let logits = logits(contrast, &normalised(contrast, z).0);
+    let logits = logits(contrast, &normalised(contrast.dim, z).0);
     let rows = 0..contrast.queries();
     let losses = rows.map(|i| log_sum(contrast, &logits, i) - logits[i][contrast.positives[i]]);
     losses.sum::<f64>() / contrast.queries() as f64 + contrast.offset
@@ -13,7 +13,7 @@ pub fn reference_loss(contrast: &Contrast, z: &[f64]) -> f64 {
 /// The gradient of [`reference_loss`] with respect to `z`, times `loss_grad`.
 pub fn reference_gradient(contrast: &Contrast, z: &[f64], loss_grad: f64) -> Vec<f64> {
     let dim = contrast.dim;
-    let (unit, inverse_lengths) = normalised(contrast, z);
+    let (unit, inverse_lengths) = normalised(contrast.dim, z);
     let logits = logits(contrast, &unit);
     let scale = loss_grad / (contrast.queries() as f64 * f64::from(contrast.temperature));
     let mut grad = vec![0.0; z.len()];
@@ -43,9 +43,9 @@ pub fn reference_gradient(contrast: &Contrast, z: &[f64], loss_grad: f64) -> Vec
 }
 
 /// Unit rows and 1/|z| of each, with the kernels' notion of a row without direction.
-fn normalised(contrast: &Contrast, z: &[f64]) -> (Vec<f64>, Vec<f64>) {
+fn normalised(dim: usize, z: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let lengths: Vec<f64> = z
-        .chunks(contrast.dim)
+        .chunks(dim)
         .map(|row| {
             let narrow: Vec<f32> = row.iter().map(|x| *x as f32).collect();
             let squares: f64 = row.iter().map(|x| x * x).sum();
@@ -56,10 +56,7 @@ fn normalised(contrast: &Contrast, z: &[f64]) -> (Vec<f64>, Vec<f64>) {
             }
         })
         .collect();
-    let unit = z
-        .iter()
-        .enumerate()
-        .map(|(i, x)| x * lengths[i / contrast.dim]);
+    let unit = z.iter().enumerate().map(|(i, x)| x * lengths[i / dim]);
     (unit.collect(), lengths)
 }
 
@@ -85,4 +82,24 @@ fn log_sum(contrast: &Contrast, logits: &[Vec<f64>], query: usize) -> f64 {
         .fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = keys().map(|k| (logits[query][k] - largest).exp()).sum();
     largest + sum.ln()
+}
+
+/// The loss of [`Sampled`], by its definition.
+pub fn reference_sampled(sampled: &Sampled<'_>, z: &[f64]) -> f64 {
+    let (dim, examples) = (sampled.dim, sampled.positives.len());
+    let draws = sampled.noise.len() / examples;
+    let (unit, _) = normalised(dim, z);
+    let logit = |i: usize, row: usize| {
+        let pairs = unit[i * dim..][..dim]
+            .iter()
+            .zip(&sampled.bank[row * dim..]);
+        let dot: f64 = pairs.map(|(u, x)| u * f64::from(*x)).sum();
+        dot / f64::from(sampled.temperature)
+    };
+    let loss = |i: usize| {
+        let noise = &sampled.noise[i * draws..][..draws];
+        let sum: f64 = noise.iter().map(|row| logit(i, *row).exp()).sum();
+        (sum / draws as f64).ln() - logit(i, sampled.positives[i])
+    };
+    (0..examples).map(loss).sum::<f64>() / examples as f64
 }

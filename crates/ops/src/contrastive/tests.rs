@@ -196,3 +196,69 @@ fn refuses_what_makes_no_loss() {
         assert!(error.is_err(), "case {i}");
     }
 }
+
+/// Six examples of 19 numbers against a bank of 40 rows with 23 draws each.
+fn with_samples<R>(t: f32, run: impl Fn(&Sampled<'_>, &[f32]) -> R) -> R {
+    let bank: Vec<f32> = embeddings(20, 19, 5).iter().map(|x| x * 0.5).collect();
+    let draws = Philox::new(1, 2, 3);
+    let noise: Vec<usize> = (0..6 * 23).map(|i| draws.word(i) as usize % 40).collect();
+    let sampled = Sampled {
+        bank: &bank,
+        dim: 19,
+        positives: &[0, 39, 7, 7, 20, 3],
+        noise: &noise,
+        temperature: t,
+    };
+    run(&sampled, &embeddings(3, 19, 6))
+}
+
+#[test]
+fn sampled_loss_and_gradient_agree_with_the_reference() {
+    const STEP: f64 = 1e-5;
+    for t in TEMPERATURES {
+        with_samples(t, |sampled, z| {
+            let (loss, grad) = sampled.loss_and_gradient(z);
+            let z = wide(z);
+            // Logits up to 1/t are rounded to 24 bits.
+            let off = (f64::from(loss) - reference_sampled(sampled, &z)).abs();
+            assert!(
+                off < 3e-7 * f64::from(1.0 + 1.0 / t),
+                "t={t}: loss off by {off:e}"
+            );
+            let slope = |i: usize| {
+                let moved = |step: f64| {
+                    let mut z = z.clone();
+                    z[i] += step;
+                    reference_sampled(sampled, &z)
+                };
+                (moved(STEP) - moved(-STEP)) / (2.0 * STEP)
+            };
+            let slopes: Vec<f64> = (0..z.len()).map(slope).collect();
+            let off = error(&grad, &slopes);
+            assert!(off < 2e-5, "t={t}: gradient off by {off:e}");
+        });
+    }
+}
+
+#[test]
+fn sampled_loss_is_finite_and_independent_of_threads() {
+    with_samples(0.07, |sampled, z| {
+        for factor in [0.0, 1e-30, 1.0, 1e38] {
+            let z: Vec<f32> = z.iter().map(|x| x * factor).collect();
+            let on = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                pool.expect("a thread pool")
+                    .install(|| sampled.loss_and_gradient(&z))
+            };
+            let (loss, grad) = on(1);
+            assert!(
+                loss.is_finite() && grad.iter().all(|g| g.is_finite()),
+                "× {factor}"
+            );
+            assert!(
+                (loss, grad.clone()) == on(2) && (loss, grad) == on(3),
+                "× {factor}"
+            );
+        }
+    });
+}
