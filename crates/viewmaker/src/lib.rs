@@ -4,13 +4,18 @@
 //! ([`run`]) while a [`progress::Ui`] shows how far it is; [`render`] draws what was learned.
 #![forbid(unsafe_code)]
 
+pub mod ablate;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod eval;
 pub mod interrupt;
 pub mod model;
+pub mod pictures;
 pub mod progress;
+pub mod render;
 pub mod run;
 pub mod train;
+pub mod trained;
 
 pub use error::{Error, Result};

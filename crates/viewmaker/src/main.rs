@@ -1,4 +1,6 @@
 //! The `viewmaker` command.
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    viewmaker::cli::main()
+}

@@ -23,8 +23,23 @@ impl Config {
     /// # Errors
     /// Names the first key that differs and must not.
     pub fn check_continues_as(&self, now: &Self) -> Result<(), ConfigError> {
+        self.check_equal(now, |key| {
+            FREE.contains(&key) || FREE_SECTIONS.iter().any(|section| key.starts_with(section))
+        })
+    }
+
+    /// Checks that a run with `self` gives the same results as one with `now`, however many
+    /// threads either uses.
+    ///
+    /// # Errors
+    /// Names the first key that differs and must not.
+    pub fn check_same_results(&self, now: &Self) -> Result<(), ConfigError> {
+        self.check_equal(now, |key| key == "threads" || key == "device")
+    }
+
+    fn check_equal(&self, now: &Self, is_free: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
         let (before, after) = (to_table(self), to_table(now));
-        for key in schema().keys().iter().filter(|key| is_fixed(&key.path)) {
+        for key in schema().keys().iter().filter(|key| !is_free(&key.path)) {
             let (old, new) = (get(&before, &key.path), get(&after, &key.path));
             if old != new {
                 let show = |value: Option<&toml::Value>| {
@@ -39,9 +54,4 @@ impl Config {
         }
         Ok(())
     }
-}
-
-fn is_fixed(key: &str) -> bool {
-    let free = FREE_SECTIONS.iter().any(|section| key.starts_with(section));
-    !FREE.contains(&key) && !free
 }

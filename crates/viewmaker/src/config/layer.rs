@@ -3,8 +3,8 @@
 
 use super::error::{ConfigError, Origin, nearest};
 use super::schema::{Kind, Schema};
+use super::source::Source;
 use std::path::Path;
-use toml::de::DeTable;
 use toml::{Table, Value};
 
 /// One setting.
@@ -43,22 +43,9 @@ impl Layer {
     /// # Errors
     /// When the text is not TOML, or a key is unknown or of another type.
     pub fn from_text(text: &str, path: &Path, schema: &Schema) -> Result<Self, ConfigError> {
-        let place = |offset: usize| Origin::File {
-            path: path.to_path_buf(),
-            line: 1 + text.as_bytes()[..offset.min(text.len())]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count(),
-        };
-        let syntax = |error: toml::de::Error| ConfigError::Syntax {
-            origin: place(error.span().map_or(0, |span| span.start)),
-            message: error.message().to_owned(),
-        };
-        let values: Table = toml::from_str(text).map_err(syntax)?;
-        let spans = DeTable::parse(text).map_err(syntax)?;
+        let (values, source) = Source::parse(text, path)?;
         let mut layer = Self::default();
-        let origin = |path: &[&str]| place(offset_of(spans.get_ref(), path));
-        layer.add_table(&values, &mut Vec::new(), schema, &origin)?;
+        layer.add_table(&values, &mut Vec::new(), schema, &|path| source.origin(path))?;
         Ok(layer)
     }
 
@@ -237,19 +224,5 @@ fn parse_value(raw: &str, kind: &Kind) -> Option<Value> {
         (Kind::Text | Kind::Choice(_), Some(Value::String(text))) => Some(Value::String(text)),
         (Kind::Text | Kind::Choice(_), _) => Some(Value::String(raw.to_owned())),
         (_, parsed) => parsed,
-    }
-}
-
-/// Byte offset of the key at `path`.
-fn offset_of(table: &DeTable<'_>, path: &[&str]) -> usize {
-    let Some((first, rest)) = path.split_first() else {
-        return 0;
-    };
-    let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == first) else {
-        return 0;
-    };
-    match value.get_ref().as_table() {
-        Some(inner) if !rest.is_empty() => offset_of(inner, rest),
-        _ => key.span().start,
     }
 }

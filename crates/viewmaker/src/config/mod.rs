@@ -13,6 +13,7 @@ mod preset;
 mod resolve;
 mod schema;
 mod sections;
+mod source;
 mod validate;
 mod write;
 
@@ -23,6 +24,7 @@ pub use preset::preset;
 pub use resolve::resolve;
 pub use schema::{Key, Kind, Schema};
 pub use sections::*;
+pub(crate) use source::Source;
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;

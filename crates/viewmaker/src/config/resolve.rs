@@ -35,7 +35,13 @@ pub fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {
         origins.insert(entry.key.as_str(), &entry.origin);
     }
     let locate = |error| locate(error, &origins);
-    let config = deserialize(Value::Table(table)).map_err(locate)?;
+    let mut config = deserialize(Value::Table(table)).map_err(locate)?;
+    if let Some(path) = &mut config.data.path
+        && let Ok(absolute) = std::path::absolute(&path)
+    {
+        // A run must find its data again from any folder.
+        *path = absolute;
+    }
     config.validate().map_err(locate)?;
     Ok(config)
 }

@@ -76,6 +76,11 @@ impl RunDir {
         })
     }
 
+    /// The configuration file of the run in `path`.
+    pub fn config_path(path: &Path) -> PathBuf {
+        path.join(CONFIG)
+    }
+
     /// The configuration of the run in `path`, without opening the run.
     ///
     /// # Errors

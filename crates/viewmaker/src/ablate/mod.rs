@@ -1,0 +1,9 @@
+//! Ablations: a grid over settings and seeds, every point a run, and a table of what came out.
+
+mod execute;
+mod plan;
+mod table;
+
+pub use execute::{Execution, execute};
+pub use plan::{Plan, Point, RunSpec};
+pub use table::Table;

@@ -1,0 +1,231 @@
+//! The table of an ablation: mean ± standard deviation over seeds.
+
+use super::plan::{Plan, shown};
+use crate::run::RunSummary;
+use std::fmt::Write;
+
+/// A column of results.
+struct Metric {
+    name: &'static str,
+    title: &'static str,
+    /// Shown in per cent.
+    is_part: bool,
+    read: fn(&RunSummary) -> Option<f64>,
+}
+
+const METRICS: &[Metric] = &[
+    Metric {
+        name: "knn_accuracy",
+        title: "kNN accuracy",
+        is_part: true,
+        read: |summary| summary.knn_accuracy,
+    },
+    Metric {
+        name: "knn_accuracy_untrained",
+        title: "before training",
+        is_part: true,
+        read: |summary| summary.knn_accuracy_untrained,
+    },
+    Metric {
+        name: "knn_accuracy_best",
+        title: "best epoch",
+        is_part: true,
+        read: |summary| summary.knn_accuracy_best,
+    },
+    Metric {
+        name: "mean_abs_delta",
+        title: "mean |δ|",
+        is_part: false,
+        read: |summary| summary.mean_abs_delta,
+    },
+    Metric {
+        name: "encoder_loss",
+        title: "encoder loss",
+        is_part: false,
+        read: |summary| summary.encoder_loss,
+    },
+];
+
+/// One row: a point of the grid.
+#[derive(Clone, Debug, PartialEq)]
+struct Row {
+    settings: Vec<String>,
+    finished: usize,
+    planned: usize,
+    /// Mean and sample standard deviation of every metric, where there are values.
+    results: Vec<Option<(f64, Option<f64>)>>,
+}
+
+/// Results by point of the grid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    title: String,
+    keys: Vec<String>,
+    rows: Vec<Row>,
+}
+
+impl Table {
+    /// Tabulates `summaries`, one entry a run of the plan, `None` where it has not finished.
+    pub fn new(plan: &Plan, summaries: &[Option<RunSummary>]) -> Self {
+        let row = |(index, point): (usize, &super::Point)| {
+            let runs = plan.runs.iter().zip(summaries);
+            let here: Vec<&Option<RunSummary>> = runs
+                .filter(|(run, _)| run.point == index)
+                .map(|(_, summary)| summary)
+                .collect();
+            let done: Vec<&RunSummary> = here.iter().filter_map(|s| s.as_ref()).collect();
+            let values = |metric: &Metric| {
+                done.iter().filter_map(|summary| (metric.read)(summary)).collect::<Vec<f64>>()
+            };
+            let settings = point.values.iter().map(|(_, value)| shown(value));
+            Row {
+                settings: std::iter::once(point.modality.clone()).chain(settings).collect(),
+                finished: done.len(),
+                planned: here.len(),
+                results: METRICS.iter().map(|m| mean_and_deviation(&values(m))).collect(),
+            }
+        };
+        Self {
+            title: plan.title.clone(),
+            keys: plan.keys.clone(),
+            rows: plan.points.iter().enumerate().map(row).collect(),
+        }
+    }
+
+    /// Comma-separated values, parts of 1 as they are.
+    pub fn to_csv(&self) -> String {
+        let mut header = vec!["modality".to_owned()];
+        header.extend(self.keys.iter().cloned());
+        header.push("seeds".to_owned());
+        for metric in METRICS {
+            header.push(format!("{}_mean", metric.name));
+            header.push(format!("{}_std", metric.name));
+        }
+        let mut out = csv_line(&header);
+        for row in &self.rows {
+            let mut cells = row.settings.clone();
+            cells.push(row.finished.to_string());
+            for result in &row.results {
+                let (mean, std) = result.map_or((None, None), |(mean, std)| (Some(mean), std));
+                cells.extend([mean, std].map(|x| x.map_or(String::new(), |x| x.to_string())));
+            }
+            out.push_str(&csv_line(&cells));
+        }
+        out
+    }
+
+    /// A Markdown table for people; accuracies in per cent.
+    pub fn to_markdown(&self) -> String {
+        let shown: Vec<usize> = (0..METRICS.len())
+            .filter(|i| self.rows.iter().any(|row| row.results[*i].is_some()))
+            .collect();
+        let mut header = vec!["modality".to_owned()];
+        header.extend(self.keys.iter().map(|key| format!("`{key}`")));
+        header.extend(shown.iter().map(|i| METRICS[*i].title.to_owned()));
+        header.push("seeds".to_owned());
+        let mut out = format!("## {}\n\n{}", self.title, markdown_line(&header));
+        out.push_str(&markdown_line(&vec!["---".to_owned(); header.len()]));
+        for row in &self.rows {
+            let mut cells = row.settings.clone();
+            cells.extend(shown.iter().map(|i| describe(&METRICS[*i], row.results[*i])));
+            cells.push(match row.finished == row.planned {
+                true => row.planned.to_string(),
+                false => format!("{} of {}", row.finished, row.planned),
+            });
+            out.push_str(&markdown_line(&cells));
+        }
+        out.push_str("\nMean ± standard deviation over seeds.\n");
+        out
+    }
+}
+
+/// Mean and sample standard deviation (from two values on); `None` without values.
+fn mean_and_deviation(values: &[f64]) -> Option<(f64, Option<f64>)> {
+    if values.is_empty() {
+        return None;
+    }
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
+    let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+    Some((mean, deviation))
+}
+
+fn describe(metric: &Metric, result: Option<(f64, Option<f64>)>) -> String {
+    let Some((mean, deviation)) = result else {
+        return "–".to_owned();
+    };
+    let (factor, digits, unit) = match metric.is_part {
+        true => (100.0, 1, " %"),
+        false => (1.0, 4, ""),
+    };
+    let mut text = format!("{:.digits$}", factor * mean);
+    if let Some(deviation) = deviation {
+        let _ = write!(text, " ± {:.digits$}", factor * deviation);
+    }
+    text + unit
+}
+
+fn csv_line(cells: &[String]) -> String {
+    let quoted = cells.iter().map(|cell| match cell.contains([',', '"', '\n']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.clone(),
+    });
+    quoted.collect::<Vec<_>>().join(",") + "\n"
+}
+
+fn markdown_line(cells: &[String]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    format!("| {} |\n", cells.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layer;
+    use std::path::Path;
+
+    fn table() -> Table {
+        let text = "title = \"T\"\nmodalities = [\"image\"]\nseeds = [1, 2, 3]\n[grid]\n\
+                    viewmaker.norm = [\"l1\", \"l2\"]\n";
+        let plan = Plan::parse(text, Path::new("t.toml"), &Layer::default()).unwrap();
+        let summary = |accuracy| {
+            Some(RunSummary {
+                knn_accuracy: Some(accuracy),
+                ..RunSummary::default()
+            })
+        };
+        let done = [summary(0.5), summary(0.6), summary(0.7), summary(0.25), None, None];
+        Table::new(&plan, &done)
+    }
+
+    #[test]
+    fn means_and_sample_deviations() {
+        assert_eq!(mean_and_deviation(&[]), None);
+        assert_eq!(mean_and_deviation(&[2.0]), Some((2.0, None)));
+        assert_eq!(mean_and_deviation(&[1.0, 3.0]), Some((2.0, Some(2f64.sqrt()))));
+    }
+
+    #[test]
+    fn markdown_is_for_people() {
+        let expected = "## T\n\n\
+            | modality | `viewmaker.norm` | kNN accuracy | seeds |\n\
+            | --- | --- | --- | --- |\n\
+            | image | l1 | 60.0 ± 10.0 % | 3 |\n\
+            | image | l2 | 25.0 % | 1 of 3 |\n\n\
+            Mean ± standard deviation over seeds.\n";
+        assert_eq!(table().to_markdown(), expected);
+    }
+
+    #[test]
+    fn csv_is_for_programs() {
+        let csv = table().to_csv();
+        let lines: Vec<&str> = csv.lines().collect();
+        let start = "modality,viewmaker.norm,seeds,knn_accuracy_mean,knn_accuracy_std,";
+        assert!(lines[0].starts_with(start), "{csv}");
+        assert!(lines[2].starts_with("image,l2,1,0.25,,"), "{csv}");
+        let columns: Vec<usize> = lines.iter().map(|line| line.split(',').count()).collect();
+        assert!(columns.iter().all(|count| *count == columns[0]), "{csv}");
+        assert_eq!(csv_line(&["[1, 2]".into(), "a\"b".into()]), "\"[1, 2]\",\"a\"\"b\"\n");
+    }
+}

@@ -1,0 +1,166 @@
+//! `viewmaker train`
+
+use super::args::{ConfigArgs, use_threads};
+use super::output::{self, percent};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::pictures::{self, Request};
+use crate::progress::{LoggedUi, Ui, ui};
+use crate::run::{RunDir, RunSummary};
+use crate::train::Trainer;
+use clap::Args;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use viewmaker_data::Splits;
+
+/// Train an encoder and a viewmaker on images, speech or sensor streams.
+///
+/// Without --data, on data that come with the program. The run folder gets the configuration,
+/// metrics, checkpoints and pictures. Ctrl-C finishes the step, saves, and says how to go on; a
+/// resumed run ends with the same bits as an uninterrupted one.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    settings: ConfigArgs,
+    /// Folder for the run; without it the next free runs/<modality>-<number>.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder, from its latest checkpoint.
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  viewmaker train --modality image                  the built-in pictures, in minutes
+  viewmaker train --modality image --data ~/cifar-10-batches-bin --config configs/cifar10.toml
+  viewmaker train --modality speech --set viewmaker.distortion_budget=0.1 --epochs 20
+  viewmaker train --modality sensor --set views.source=noise --seed 3 --out runs/noise-3
+  viewmaker train --resume runs/image-001           go on after Ctrl-C
+  viewmaker train --resume runs/image-001 --epochs 40";
+
+/// Examples whose views are drawn after training.
+const PICTURES: usize = 8;
+
+pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
+    let mut ui = ui(args.json);
+    let config = configure(&args)?;
+    use_threads(&config)?;
+    let splits = pictures::open_data(&config)?;
+    let mut trainer = Trainer::new(&config, &splits)?;
+    let mut run = open_run(&args, &config)?;
+    let mut ui = LoggedUi::new(ui.as_mut(), run.log()?);
+    ui.on_message(&splits.description);
+    restore(&mut trainer, &mut run, &mut ui)?;
+    ui.on_message(&format!("run folder: {}", run.path().display()));
+    let outcome = trainer.run(&mut run, &mut ui, interrupt)?;
+    if outcome.interrupted {
+        let path = run.path().display();
+        return Err(Error::Interrupted(format!(
+            "step {} of {} is saved; go on with: viewmaker train --resume {path}",
+            outcome.summary.steps,
+            trainer.total_steps()
+        )));
+    }
+    let files = draw(&trainer, &config, &splits, &run)?;
+    report(&args, &run, &outcome.summary, &files)
+}
+
+/// The configuration of a new run, or of one that goes on.
+fn configure(args: &TrainArgs) -> Result<Config> {
+    let Some(folder) = &args.resume else {
+        return args.settings.resolve();
+    };
+    let before = RunDir::read_config(folder)?;
+    let config = args.settings.resolve_over(&RunDir::config_path(folder))?;
+    before.check_continues_as(&config)?;
+    Ok(config)
+}
+
+fn open_run(args: &TrainArgs, config: &Config) -> Result<RunDir> {
+    let Some(folder) = &args.resume else {
+        return Ok(RunDir::create(args.out.as_deref(), config)?);
+    };
+    let (mut run, _) = RunDir::open(folder)?;
+    run.rewrite_config(config)?;
+    Ok(run)
+}
+
+/// Goes back to the latest checkpoint, or to the beginning of a run that has none.
+fn restore(trainer: &mut Trainer<'_>, run: &mut RunDir, ui: &mut dyn Ui) -> Result<()> {
+    let step = match RunDir::latest_checkpoint(run.path())? {
+        Some((checkpoint, folder)) => {
+            trainer.restore(&checkpoint)?;
+            ui.on_message(&format!("going on from {}", folder.display()));
+            checkpoint.step
+        }
+        None => 0,
+    };
+    Ok(run.rewind_to(step)?)
+}
+
+/// Draws views of held-out examples into the run folder.
+fn draw(
+    trainer: &Trainer<'_>,
+    config: &Config,
+    splits: &Splits,
+    run: &RunDir,
+) -> Result<Vec<PathBuf>> {
+    let written = pictures::write(&Request {
+        config,
+        players: trainer.players(),
+        dataset: splits.test.as_ref(),
+        class_names: &splits.class_names,
+        before_view: splits.before_view.as_ref(),
+        count: PICTURES,
+        out: &run.views(),
+    })?;
+    Ok(written.files)
+}
+
+/// Says what came out and what to do next.
+fn report(args: &TrainArgs, run: &RunDir, summary: &RunSummary, files: &[PathBuf]) -> Result<()> {
+    let folder = run.path();
+    if args.json {
+        return output::print_json(&json!({
+            "event": "result",
+            "run": folder,
+            "summary": summary,
+            "pictures": files,
+        }));
+    }
+    let time = summary.seconds.map(|seconds| format!(" in {seconds:.0} s"));
+    let mut lines = vec![format!(
+        "done: {} steps{}",
+        summary.steps,
+        time.unwrap_or_default()
+    )];
+    lines.extend(accuracy(summary));
+    let picture = |file: &&PathBuf| file.extension().is_some_and(|end| end == "png");
+    lines.extend(files.iter().find(picture).map(|file| format!("pictures of views: {}", file.display())));
+    lines.push(next_command(folder, summary));
+    output::print(&lines.join("\n"))
+}
+
+fn accuracy(summary: &RunSummary) -> Option<String> {
+    let trained = percent(summary.knn_accuracy?);
+    let untrained = summary.knn_accuracy_untrained.map(percent);
+    let untrained = untrained.map(|u| format!(" (before training {u})"));
+    Some(format!(
+        "kNN accuracy on held-out data: {trained}{}",
+        untrained.unwrap_or_default()
+    ))
+}
+
+fn next_command(folder: &Path, summary: &RunSummary) -> String {
+    let folder = folder.display();
+    match summary.knn_accuracy {
+        Some(_) => format!("next: viewmaker eval {folder} --probe linear"),
+        None => format!("next: viewmaker views {folder}"),
+    }
+}

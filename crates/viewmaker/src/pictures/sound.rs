@@ -1,0 +1,75 @@
+//! Views of speech as sounds.
+
+use super::{Gallery, Request, modality};
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+use viewmaker_data::{Draw, Waveform};
+
+/// Writes the original and the views of every recording as WAV; nothing for other data.
+pub(super) fn write(request: &Request<'_>, gallery: &Gallery) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for (number, index) in gallery.indices.iter().enumerate() {
+        let Some(original) = request.dataset.waveform(*index, Draw::FIXED)? else {
+            return Ok(files);
+        };
+        let path = request.out.join(format!("{number:03}-original.wav"));
+        write_wav(&path, &original)?;
+        files.push(path);
+        let example = gallery.example(&gallery.originals, number);
+        for (view, data) in gallery.views.iter().enumerate() {
+            let sound = modality(request.config)?.sound_of_view(
+                &request.config.data.options,
+                request.before_view,
+                &original,
+                example,
+                gallery.example(data, number),
+            )?;
+            if let Some(sound) = sound {
+                let path = request.out.join(format!("{number:03}-view-{}.wav", view + 1));
+                write_wav(&path, &sound)?;
+                files.push(path);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Writes 16-bit mono; what is louder than full scale is scaled down as a whole.
+fn write_wav(path: &Path, sound: &Waveform) -> Result<()> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: sound.rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let peak = sound.samples.iter().fold(1.0f32, |peak, x| peak.max(x.abs()));
+    let scale = f32::from(i16::MAX) / peak;
+    let write = || -> hound::Result<()> {
+        let mut writer = hound::WavWriter::create(path, spec)?;
+        for sample in &sound.samples {
+            writer.write_sample((sample * scale).round() as i16)?;
+        }
+        writer.finalize()
+    };
+    write().map_err(|error| Error::io(path, "write", std::io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loud_sounds_are_scaled_not_clipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wav");
+        let sound = Waveform {
+            samples: vec![0.0, 2.0, -1.0],
+            rate: 8000,
+        };
+        write_wav(&path, &sound).unwrap();
+        let mut reader = hound::WavReader::open(&path).unwrap();
+        assert_eq!(reader.spec().sample_rate, 8000);
+        let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
+        assert_eq!(samples, [0, 32767, -16384]);
+    }
+}

@@ -1,0 +1,145 @@
+//! Pictures and their views.
+
+use super::{Canvas, Rgb, quantile, round_down_nicely};
+
+/// One example with its views: pictures of the same shape, C × H × W in `[0, 1]`.
+#[derive(Clone, Debug)]
+pub struct GridColumn<'a> {
+    /// What stands above the column, for example the class.
+    pub title: String,
+    /// The example itself.
+    pub original: &'a [f32],
+    /// Its views.
+    pub views: Vec<&'a [f32]>,
+}
+
+const GAP: usize = 4;
+const TITLE: usize = Canvas::GLYPH + 6;
+/// Pictures are enlarged to about this many pixels.
+const CELL: usize = 128;
+/// Most that a difference is magnified.
+const MOST: f32 = 100.0;
+
+/// A column per example; rows: the original, its views, and the difference of each view,
+/// magnified around grey (one channel is shown in grey, three in colour, of others the first).
+///
+/// Views that leave `[0, 1]` are clipped for showing.
+pub fn image_grid(columns: &[GridColumn<'_>], [channels, height, width]: [usize; 3]) -> Canvas {
+    let scale = (CELL / height.max(width).max(1)).max(1);
+    let (cell_h, cell_w) = (height * scale, width * scale);
+    let views = columns.iter().map(|column| column.views.len()).max();
+    let views = views.unwrap_or(0);
+    let magnification = magnification(columns);
+    let mut labels = vec!["original".to_owned()];
+    labels.extend((1..=views).map(|view| format!("view {view}")));
+    let magnified = format!("change ×{magnification:.0}");
+    labels.extend((1..=views).map(|_| magnified.clone()));
+    let left = labels.iter().map(|label| Canvas::text_width(label, 1)).max();
+    let left = left.unwrap_or(0) + 3 * GAP;
+    let mut canvas = Canvas::new(
+        left + columns.len() * (cell_w + GAP) + GAP,
+        TITLE + labels.len() * (cell_h + GAP) + GAP,
+    );
+    for (row, label) in labels.iter().enumerate() {
+        let y = TITLE + row * (cell_h + GAP) + cell_h / 2 - Canvas::GLYPH / 2;
+        canvas.text((GAP, y), 1, label);
+    }
+    for (number, column) in columns.iter().enumerate() {
+        let x = left + number * (cell_w + GAP);
+        let fits = cell_w / Canvas::GLYPH;
+        let title: String = column.title.chars().take(fits).collect();
+        canvas.text_centred((x + cell_w / 2, 3), 1, &title);
+        let place = |row: usize| (x, TITLE + row * (cell_h + GAP));
+        let picture = |data: &[f32], at: usize| pixel(channels, height * width, at, |i| {
+            data.get(i).copied().unwrap_or(f32::NAN)
+        });
+        let size = (height, width);
+        canvas.map(place(0), size, scale, |r, c| picture(column.original, r * width + c));
+        for (index, view) in column.views.iter().enumerate() {
+            canvas.map(place(1 + index), size, scale, |r, c| picture(view, r * width + c));
+            let change = |i: usize| 0.5 + magnification * difference(view, column.original, i);
+            canvas.map(place(1 + views + index), size, scale, |r, c| {
+                pixel(channels, height * width, r * width + c, change)
+            });
+        }
+    }
+    canvas
+}
+
+fn difference(view: &[f32], original: &[f32], i: usize) -> f32 {
+    match (view.get(i), original.get(i)) {
+        (Some(view), Some(original)) => view - original,
+        _ => f32::NAN,
+    }
+}
+
+/// The round factor that brings nearly all differences into the range of a picture.
+fn magnification(columns: &[GridColumn<'_>]) -> f32 {
+    let changes = columns.iter().flat_map(|column| {
+        let views = column.views.iter();
+        views.flat_map(|view| view.iter().zip(column.original).map(|(v, x)| (v - x).abs()))
+    });
+    let large = quantile(changes, 0.98);
+    round_down_nicely((0.5 / large.max(f32::MIN_POSITIVE)).min(MOST))
+}
+
+/// Colour of the pixel `at` of a picture whose value number i is `value(i)`.
+fn pixel(channels: usize, area: usize, at: usize, value: impl Fn(usize) -> f32) -> Rgb {
+    let byte = |channel: usize| match value(channel * area + at) {
+        x if x.is_nan() => 128,
+        x => (255.0 * x.clamp(0.0, 1.0)).round() as u8,
+    };
+    match channels {
+        3 => [byte(0), byte(1), byte(2)],
+        _ => [byte(0); 3],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column<'a>(original: &'a [f32], view: &'a [f32]) -> GridColumn<'a> {
+        GridColumn {
+            title: "cat".into(),
+            original,
+            views: vec![view],
+        }
+    }
+
+    #[test]
+    fn shows_original_view_and_magnified_difference() {
+        let original = vec![0.5; 3 * 16];
+        let mut view = original.clone();
+        view.iter_mut().take(16).for_each(|x| *x += 0.1);
+        let canvas = image_grid(&[column(&original, &view)], [3, 4, 4]);
+        let scale = CELL / 4;
+        let left = canvas.width() - GAP - GAP - 4 * scale;
+        let centre = |row: usize| {
+            canvas.get(left + scale, TITLE + row * (4 * scale + GAP) + scale)
+        };
+        assert_eq!(centre(0), [128, 128, 128]);
+        assert_eq!(centre(1), [153, 128, 128]);
+        // 0.1 × 5 reaches the end of the scale.
+        assert_eq!(centre(2), [255, 128, 128]);
+    }
+
+    #[test]
+    fn one_channel_is_grey_and_views_are_clipped() {
+        let original = vec![0.25; 16];
+        let view = vec![7.0; 16];
+        let canvas = image_grid(&[column(&original, &view)], [1, 4, 4]);
+        let x = canvas.width() - GAP - GAP - 1;
+        assert_eq!(canvas.get(x, TITLE + 1), [64, 64, 64]);
+        assert_eq!(canvas.get(x, TITLE + CELL + GAP + 1), [255, 255, 255]);
+    }
+
+    #[test]
+    fn the_difference_of_nothing_is_grey() {
+        let original = vec![0.3; 48];
+        let canvas = image_grid(&[column(&original, &original)], [3, 4, 4]);
+        let y = canvas.height() - GAP - GAP - 1;
+        assert_eq!(canvas.get(canvas.width() - 2 * GAP - 1, y), [128, 128, 128]);
+        image_grid(&[], [3, 4, 4]);
+    }
+}
