@@ -170,7 +170,7 @@ impl SpeechConfig {
     }
 
     /// What the preset says, or `automatic` where it leaves the choice.
-    pub(crate) fn window(&self, automatic: Window) -> Window {
+    fn window(&self, automatic: Window) -> Window {
         match self.preset {
             Preset::Auto => automatic,
             Preset::Reference => Window::Reference,

@@ -68,7 +68,14 @@ impl Modality for Speech {
         shape: [usize; 3],
         before_view: Option<&ChannelStats>,
     ) -> Result<Arc<dyn Dataset>, DataError> {
-        let settings = settings_of_shape(&config.speech, shape, None)?;
+        let fits = |_: &Settings, logmel: &LogMel| shape_of(logmel) == shape;
+        let settings = settings_where(&config.speech, synth::RATE, fits).ok_or_else(|| {
+            let why = format!(
+                "the options data.speech.* do not give spectrograms of the shape {shape:?}: use \
+                 those that the network was trained with"
+            );
+            DataError::option("data.speech.n_mels", config.speech.n_mels, why)
+        })?;
         let entry = |path: &PathBuf| Entry {
             path: path.clone(),
             span: Span::Whole,
@@ -85,7 +92,7 @@ impl Modality for Speech {
     }
 
     fn rendering(&self, config: &DataConfig) -> Rendering {
-        let settings = config.speech.settings(Window::Clip, synth::RATE);
+        let settings = settings_where(&config.speech, synth::RATE, |_, _| true);
         let axes = settings.map(|settings| {
             let logmel = LogMel::new(&settings);
             let centres = logmel.filters().centres().iter();
@@ -112,17 +119,22 @@ impl Modality for Speech {
         example: &[f32],
         view: &[f32],
     ) -> Result<Option<Waveform>, DataError> {
-        let n_mels = config.speech.settings(Window::Clip, original.rate)?.n_mels;
-        if example.len() != view.len() || n_mels == 0 || !example.len().is_multiple_of(n_mels) {
-            let why = format!(
-                "has {} values, its original {}; expected as many, in rows of {n_mels} bands",
-                view.len(),
-                example.len()
-            );
-            return Err(DataError::example("view", why));
-        }
-        let shape = [1, n_mels, example.len() / n_mels];
-        let settings = settings_of_shape(&config.speech, shape, Some(original.rate))?;
+        let fits = |settings: &Settings, logmel: &LogMel| {
+            settings.sample_rate == original.rate
+                && shape_of(logmel).iter().product::<usize>() == example.len()
+        };
+        let settings = settings_where(&config.speech, original.rate, fits)
+            .filter(|_| example.len() == view.len())
+            .ok_or_else(|| {
+                let why = format!(
+                    "{} values at {} Hz, and {} of the original, are no spectrograms of the options \
+                     data.speech.*",
+                    view.len(),
+                    original.rate,
+                    example.len()
+                );
+                DataError::example("view", why)
+            })?;
         let scale = before_view.map_or(1.0, |stats| stats.std[0]);
         let db = |x: &[f32]| -> Vec<f32> { x.iter().map(|x| x * scale).collect() };
         let samples = sound_of_view(&settings, &original.samples, &db(example), &db(view));
@@ -133,27 +145,21 @@ impl Modality for Speech {
     }
 }
 
-/// The settings whose spectrograms have a given shape (and rate): those that the options say, with
-/// the window that gives the shape where they leave it open.
-fn settings_of_shape(
+/// The first settings that suit `fits`: where the options leave the window open, either may be meant.
+fn settings_where(
     config: &SpeechConfig,
-    shape: [usize; 3],
-    rate: Option<u32>,
-) -> Result<Settings, DataError> {
-    let mut found = [1, 0, 0];
-    for window in [Window::Clip, Window::Reference] {
-        let settings = config.settings(window, rate.unwrap_or(synth::RATE))?;
-        let logmel = LogMel::new(&settings);
-        found = [1, logmel.n_mels(), logmel.frames()];
-        if found == shape && rate.is_none_or(|rate| rate == settings.sample_rate) {
-            return Ok(settings);
-        }
-    }
-    let why = format!(
-        "spectrograms have the shape {found:?}, expected {shape:?}: use the options that the \
-         network was trained with"
-    );
-    Err(DataError::option("data.speech.n_mels", config.n_mels, why))
+    rate: u32,
+    fits: impl Fn(&Settings, &LogMel) -> bool,
+) -> Option<Settings> {
+    [Window::Clip, Window::Reference]
+        .into_iter()
+        .filter_map(|window| config.settings(window, rate).ok())
+        .find(|settings| fits(settings, &LogMel::new(settings)))
+}
+
+/// Shape of the examples: channels, bands, frames.
+fn shape_of(logmel: &LogMel) -> [usize; 3] {
+    [1, logmel.n_mels(), logmel.frames()]
 }
 
 #[cfg(test)]

@@ -33,14 +33,15 @@ pub(super) fn settings(path: Option<&Path>, config: &SpeechConfig) -> Result<Set
 
 fn settings_of(corpus: &Corpus, config: &SpeechConfig) -> Result<Settings, DataError> {
     let survey = Survey::of(corpus)?;
-    let automatic = corpus.layout.window.unwrap_or_else(|| {
-        if survey.seconds < LONGEST_CLIP {
+    let automatic = corpus
+        .layout
+        .window
+        .unwrap_or(if survey.seconds < LONGEST_CLIP {
             Window::Clip
         } else {
             Window::Reference
-        }
-    });
-    config.settings(config.window(automatic), survey.rate)
+        });
+    config.settings(automatic, survey.rate)
 }
 
 /// What some of the files are like: their median length and rate.

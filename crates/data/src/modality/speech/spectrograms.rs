@@ -1,7 +1,7 @@
 //! Recordings as a data set of normalised log-mel spectrograms, computed when first asked for and
 //! kept while memory lasts.
 
-use super::{LogMel, Settings};
+use super::{LogMel, Settings, shape_of};
 use crate::{ChannelStats, DataError, Dataset, Draw, Waveform, random};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -112,7 +112,7 @@ impl Dataset for Spectrograms {
     }
 
     fn shape(&self) -> [usize; 3] {
-        [1, self.shared.logmel.n_mels(), self.shared.logmel.frames()]
+        shape_of(&self.shared.logmel)
     }
 
     fn label(&self, index: usize) -> Option<u32> {

@@ -121,6 +121,16 @@ mod tests {
     }
 
     #[test]
+    fn background_noise_alone_is_an_error() {
+        let folder = folder_with(&["_background_noise_/tap.wav", "testing_list.txt"]);
+        let message = read(folder.path(), Labels::Auto).err().unwrap().to_string();
+        assert!(
+            message.ends_with("Speech Commands without a recording to use"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn one_list_is_enough() {
         let folder = folder_with(&FILES);
         std::fs::write(

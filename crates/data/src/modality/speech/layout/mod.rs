@@ -13,6 +13,9 @@ use crate::{DataError, files};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Lists the recordings at a path, given the sound files there, with the classes asked for.
+type Reader = fn(&Path, &[PathBuf], Labels) -> Result<Vec<Found>, DataError>;
+
 /// A convention of file and folder names.
 pub(super) struct Layout {
     /// Name for messages.
@@ -26,7 +29,7 @@ pub(super) struct Layout {
     /// Whether the sound files found at a path follow the convention.
     recognise: fn(&Path, &[PathBuf]) -> bool,
     /// Lists the recordings.
-    read: fn(&Path, &[PathBuf], Labels) -> Result<Vec<Found>, DataError>,
+    read: Reader,
 }
 
 /// The layouts, the most specific first.
@@ -106,6 +109,10 @@ pub(super) fn read(path: &Path, labels: Labels) -> Result<Corpus, DataError> {
         }
     };
     let found = (layout.read)(path, &sounds, labels)?;
+    if found.is_empty() {
+        let why = format!("is {} without a recording to use", layout.name);
+        return Err(DataError::unusable(path, why));
+    }
     let (recordings, class_names) = number_classes(found, labels);
     Ok(Corpus {
         layout,
