@@ -46,28 +46,22 @@ impl Modality for Sensor {
         seed: u64,
     ) -> Result<Splits, DataError> {
         config.validate()?;
+        let limit = config.limit.unwrap_or(usize::MAX);
         let Some(path) = path else {
-            let corpus = simulate::corpus(config.embedded_train, config.embedded_test);
+            let counts = [config.embedded_train, config.embedded_test];
+            let corpus = simulate::corpus(counts[0], counts[1]);
+            let source = Path::new("embedded data");
             // The embedded data are the same for every seed.
-            let mut splits = build(
-                Path::new("embedded data"),
+            return build(
+                source,
                 corpus,
                 config,
                 0,
-                |set, test| {
-                    set.limited(if test {
-                        config.embedded_test
-                    } else {
-                        config.embedded_train
-                    })
-                },
-            )?;
-            splits.description = format!("embedded simulation; {}", splits.description);
-            return Ok(splits);
+                counts.map(|count| count.min(limit)),
+            );
         };
         let corpus = format::read(path, &config.sensor)?;
-        let limit = config.limit.unwrap_or(usize::MAX);
-        build(path, corpus, config, seed, |set, _| set.limited(limit))
+        build(path, corpus, config, seed, [limit; 2])
     }
 
     fn open_files(
@@ -144,14 +138,14 @@ fn longest_middle(file: &Path, corpus: Corpus, geometry: &Geometry) -> Result<St
     })
 }
 
-/// Windows, normalisation and description of a corpus. `keep` limits a set; its second argument
-/// tells the held-out one.
+/// Windows, normalisation and description of a corpus; at most `limits` examples to train on and
+/// held out.
 fn build(
     source: &Path,
     mut corpus: Corpus,
     config: &DataConfig,
     seed: u64,
-    keep: impl Fn(WindowSet, bool) -> WindowSet,
+    limits: [usize; 2],
 ) -> Result<Splits, DataError> {
     let geometry = config.sensor.geometry(&corpus.defaults)?;
     let parts = partition::divide(source, &mut corpus, config, geometry.window, seed)?;
@@ -166,9 +160,11 @@ fn build(
         Some(count) => windows::sampled(&train, &geometry, count, seed),
         None => windows::strided(&train, &geometry),
     };
-    let train = keep(WindowSet::new(train, slots, channels, geometry), false).moving();
+    let train = WindowSet::new(train, slots, channels, geometry)
+        .limited(limits[0])
+        .moving();
     let slots = windows::strided(&held_out, &geometry);
-    let test = keep(WindowSet::new(held_out, slots, channels, geometry), true);
+    let test = WindowSet::new(held_out, slots, channels, geometry).limited(limits[1]);
     let stats = channel_stats(&train, STATS_SAMPLE)?;
     let description = describe(&corpus, &geometry, &parts.how, &train, &test);
     Ok(Splits {

@@ -96,12 +96,14 @@ fn present_subjects(stretches: &[Stretch], subjects: usize) -> Vec<usize> {
         .collect()
 }
 
+/// The names of subjects; only their number if there are many.
 fn list(corpus: &Corpus, subjects: &[usize]) -> String {
-    let names: Vec<&str> = subjects
-        .iter()
-        .map(|&i| corpus.subjects[i].as_str())
-        .collect();
-    names.join(", ")
+    const NAMED: usize = 15;
+    if subjects.len() > NAMED {
+        return format!("{} of {}", subjects.len(), corpus.subjects.len());
+    }
+    let names = subjects.iter().map(|&i| corpus.subjects[i].as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The subjects kept out of training.

@@ -58,7 +58,7 @@ pub(super) fn corpus(train: usize, test: usize) -> Corpus {
         })
         .collect();
     Corpus {
-        format: "simulated movements",
+        format: "embedded, simulated movements",
         channels: CHANNELS.map(str::to_owned).to_vec(),
         classes: ACTIVITIES.iter().map(|a| a.name.to_owned()).collect(),
         subjects: (1..=SUBJECTS).map(|s| s.to_string()).collect(),
@@ -153,7 +153,10 @@ mod tests {
             // Without most of the gain.
             let of_sensor = &mut features[first..];
             let mean = of_sensor.iter().step_by(2).sum::<f32>() / (SIDE - 1) as f32;
-            of_sensor.iter_mut().step_by(2).for_each(|level| *level -= 0.7 * mean);
+            of_sensor
+                .iter_mut()
+                .step_by(2)
+                .for_each(|level| *level -= 0.7 * mean);
         }
         features
     }
@@ -197,8 +200,8 @@ mod tests {
             (&test.invariant, &test.labels),
         );
         println!("nearest neighbour: {raw:.3} as they are, {known:.3} without the mounting");
-        assert!((0.2..0.6).contains(&raw), "{raw}");
-        assert!(known > 0.65 && known > raw + 0.1, "{known} against {raw}");
+        assert!((0.2..0.5).contains(&raw), "{raw}");
+        assert!(known > 0.55 && known > raw + 0.1, "{known} against {raw}");
     }
 
     #[test]

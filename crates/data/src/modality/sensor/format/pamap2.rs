@@ -36,6 +36,7 @@ const IMU: [&str; 17] = [
     "orientation_4",
 ];
 /// Activity numbers, names, and whether the activity belongs to the protocol of all subjects.
+/// (The reference experiments declare these twelve classes, but leave out ironing.)
 const ACTIVITIES: [(u32, &str, bool); 18] = [
     (1, "lying", true),
     (2, "sitting", true),

@@ -71,14 +71,14 @@ pub(super) static ACTIVITIES: [Activity; 8] = [
         sway: [0.006, 0.015],
         breathing: [0.006, 0.012],
         tremor: 0.002,
-        fidgets: 0.45,
+        fidgets: 0.6,
         ..STILL
     },
     Activity {
         name: "standing",
-        sway: [0.022, 0.07],
+        sway: [0.03, 0.12],
         breathing: [0.004, 0.01],
-        tremor: 0.022,
+        tremor: 0.03,
         fidgets: 0.05,
         ..STILL
     },

@@ -13,15 +13,15 @@ pub(super) struct Mount {
     gain: [f64; 2],
     offset: [[f64; 3]; 2],
     noise: [f64; 2],
-    hum: Hum,
+    hums: [Hum; 2],
     knocks: Vec<Knock>,
 }
 
-/// Vibration of the surroundings: a tone on all accelerometer axes.
+/// Vibration of the surroundings: a tone on all axes.
 #[derive(Clone, Debug)]
 struct Hum {
     hz: f64,
-    amplitude: [f64; 3],
+    amplitude: [[f64; 3]; 2],
     phase: f64,
 }
 
@@ -37,17 +37,15 @@ impl Mount {
     /// A sensor fastened anew.
     pub(super) fn random(random: &mut impl Rng) -> Self {
         let knocks = random.random_range(0..5);
-        let loudness = log_uniform(random, 0.003, 0.4);
         Self {
             axes: random_rotation(random),
-            gain: [log_uniform(random, 0.35, 2.8), log_uniform(random, 0.35, 2.8)],
+            gain: [log_uniform(random, 0.2, 5.0), log_uniform(random, 0.2, 5.0)],
             offset: [normal(random, 0.03), normal(random, 0.06)],
-            noise: [log_uniform(random, 0.002, 0.045), log_uniform(random, 0.003, 0.09)],
-            hum: Hum {
-                hz: random.random_range(5.0..24.0),
-                amplitude: normal(random, loudness),
-                phase: random.random_range(0.0..TAU),
-            },
+            noise: [
+                log_uniform(random, 0.002, 0.045),
+                log_uniform(random, 0.003, 0.09),
+            ],
+            hums: std::array::from_fn(|_| Hum::random(random)),
             knocks: (0..knocks).map(|_| Knock::random(random)).collect(),
         }
     }
@@ -76,18 +74,24 @@ impl Mount {
     }
 
     fn disturbance(&self, sensor: usize, axis: usize, time: f64) -> f64 {
-        let knocks: f64 = self
-            .knocks
-            .iter()
-            .map(|knock| knock.at(sensor, axis, time))
-            .sum();
-        match sensor {
-            0 => {
-                knocks
-                    + self.hum.amplitude[axis] * (TAU * self.hum.hz * time + self.hum.phase).sin()
-            }
-            _ => knocks,
+        let knocks = self.knocks.iter().map(|knock| knock.at(sensor, axis, time));
+        let hums = self.hums.iter().map(|hum| hum.at(sensor, axis, time));
+        knocks.chain(hums).sum()
+    }
+}
+
+impl Hum {
+    fn random(random: &mut impl Rng) -> Self {
+        let loudness = log_uniform(random, 0.003, 0.2);
+        Self {
+            hz: random.random_range(3.0..24.0),
+            amplitude: [normal(random, loudness), normal(random, 1.5 * loudness)],
+            phase: random.random_range(0.0..TAU),
         }
+    }
+
+    fn at(&self, sensor: usize, axis: usize, time: f64) -> f64 {
+        self.amplitude[sensor][axis] * (TAU * self.hz * time + self.phase).sin()
     }
 }
 

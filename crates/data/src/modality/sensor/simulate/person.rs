@@ -25,7 +25,7 @@ impl Person {
     pub(super) fn new(number: usize) -> Self {
         let mut random = random::sequence_of(0, random::MOTION, 0, number);
         Self {
-            tempo: random.random_range(0.9..1.12),
+            tempo: random.random_range(0.88..1.15),
             vigour: random.random_range(0.75..1.35),
             limp: random.random_range(0.05..0.4),
             shape: std::array::from_fn(|_| random.random_range(-0.7..0.7)),
