@@ -79,7 +79,9 @@ fn state(run: &RunSpec, out: &Path) -> Result<State> {
     let before = RunDir::read_config(&folder)?;
     before.check_same_results(&run.config).map_err(|error| {
         let path = folder.display();
-        Error::usage(format!("{path}: {error}; choose another --out, or remove that folder"))
+        Error::usage(format!(
+            "{path}: {error}; choose another --out, or remove that folder"
+        ))
     })?;
     Ok(match RunSummary::read(&folder)? {
         Some(_) => State::Finished,
@@ -108,7 +110,13 @@ fn work(
         for _ in 0..workers {
             let (sender, queue, children, program) = (sender.clone(), &queue, &children, &program);
             scope.spawn(move || {
-                let shared = Shared { plan, how, program, children, interrupt };
+                let shared = Shared {
+                    plan,
+                    how,
+                    program,
+                    children,
+                    interrupt,
+                };
                 while let Some(number) = next(queue, interrupt) {
                     let result = shared.run_one(number, &sender);
                     // The listener only goes away when all workers have ended.
@@ -168,7 +176,12 @@ fn listen(
                 let detail = format!("{}: {text}", plan.runs[number].name);
                 let (done, detail) = (done as u64, detail.as_str());
                 // The last unit is the end of the last run, not a step of it.
-                ui.on_task(&TaskReport { task: TASK, done, total, detail });
+                ui.on_task(&TaskReport {
+                    task: TASK,
+                    done,
+                    total,
+                    detail,
+                });
             }
             Ok(Event::Ended(number, Ok(()))) => {
                 done += 1;
@@ -185,7 +198,12 @@ fn listen(
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    ui.on_task(&TaskReport { task: TASK, done: total, total, detail: "" });
+    ui.on_task(&TaskReport {
+        task: TASK,
+        done: total,
+        total,
+        detail: "",
+    });
     ui.on_finish();
     failures
 }
@@ -204,7 +222,9 @@ impl Shared<'_> {
     fn run_one(&self, number: usize, events: &Sender<Event>) -> Result<(), String> {
         let run = &self.plan.runs[number];
         let mut command = self.command(run).map_err(|error| error.to_string())?;
-        let mut child = command.spawn().map_err(|error| format!("cannot start: {error}"))?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("cannot start: {error}"))?;
         let output = child.stdout.take();
         self.children.add(number, &child);
         if self.interrupt.is_raised() {
@@ -232,7 +252,11 @@ impl Shared<'_> {
             State::New => {
                 let settings = self.how.out.join(format!("{}.toml", run.name));
                 write_atomically(&settings, run.config.to_toml().as_bytes())?;
-                command.arg("--config").arg(&settings).arg("--out").arg(&folder);
+                command
+                    .arg("--config")
+                    .arg(&settings)
+                    .arg("--out")
+                    .arg(&folder);
             }
         }
         if run.config.threads == 0 {
@@ -240,7 +264,10 @@ impl Shared<'_> {
             let share = (cores / self.how.jobs.max(1)).max(1);
             command.arg("--threads").arg(share.to_string());
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         // Ctrl-C in a terminal reaches a whole process group. Children must hear of it exactly
         // once, from here: the second time would kill them.
         #[cfg(unix)]

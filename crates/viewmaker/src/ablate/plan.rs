@@ -66,7 +66,10 @@ impl Plan {
     /// # Errors
     /// When the file cannot be read, a key is unknown, or a configuration is invalid.
     pub fn read(path: &Path, extra: &Layer) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
         Self::parse(&text, path, extra)
     }
 
@@ -116,7 +119,12 @@ impl Plan {
 fn configuration(below: &[Layer], point: &Point, seed: u64, extra: &Layer) -> Result<Config> {
     let mut layers = below.to_vec();
     let mut own = Layer::default();
-    own.add("modality", point.modality.as_str().into(), Origin::Default, schema())?;
+    own.add(
+        "modality",
+        point.modality.as_str().into(),
+        Origin::Default,
+        schema(),
+    )?;
     for (key, value) in &point.values {
         own.add(key, value.clone(), Origin::Default, schema())?;
     }
@@ -154,12 +162,18 @@ fn run_name(point: &Point, seed: u64) -> String {
     }
     parts.push(format!("seed={seed}"));
     let fine = |c: char| c.is_ascii_alphanumeric() || "-_=.".contains(c);
-    parts.join("-").chars().map(|c| if fine(c) { c } else { '_' }).collect()
+    parts
+        .join("-")
+        .chars()
+        .map(|c| if fine(c) { c } else { '_' })
+        .collect()
 }
 
 /// A value without quotes.
 pub(super) fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The parsed file.
@@ -172,7 +186,11 @@ impl File<'_> {
     fn check_keys(&self) -> Result<(), ConfigError> {
         let modalities = modality_names();
         let known = || KNOWN.into_iter().chain(modalities.iter().copied());
-        match self.table.keys().find(|key| !known().any(|k| k == key.as_str())) {
+        match self
+            .table
+            .keys()
+            .find(|key| !known().any(|k| k == key.as_str()))
+        {
             Some(key) => Err(ConfigError::UnknownKey {
                 origin: self.source.origin(&[key]),
                 key: key.clone(),
@@ -184,7 +202,10 @@ impl File<'_> {
 
     /// An error about a key at the top.
     fn wrong(&self, key: &str, expected: &str) -> Error {
-        let value = self.table.get(key).map_or("nothing".to_owned(), Value::to_string);
+        let value = self
+            .table
+            .get(key)
+            .map_or("nothing".to_owned(), Value::to_string);
         Error::Config(ConfigError::Value {
             origin: self.source.origin(&[key]),
             key: key.to_owned(),
@@ -251,7 +272,9 @@ impl File<'_> {
     fn below(&self, modality: &str, path: &Path) -> Result<Vec<Layer>> {
         let mut layers = Vec::new();
         if let Some(config) = self.text("config")? {
-            let config = path.parent().map_or(PathBuf::from(&config), |dir| dir.join(&config));
+            let config = path
+                .parent()
+                .map_or(PathBuf::from(&config), |dir| dir.join(&config));
             layers.push(Layer::from_file(&config, schema())?);
         }
         for section in ["base", modality] {
@@ -333,7 +356,10 @@ viewmaker.widths = [[4, 8, 16], [8, 16, 32]]
         names.dedup();
         assert_eq!(names.len(), 16, "folders must not collide");
         let last = &plan.runs[15];
-        assert_eq!((last.seed, last.config.seed, last.config.train.epochs), (7, 7, 4));
+        assert_eq!(
+            (last.seed, last.config.seed, last.config.train.epochs),
+            (7, 7, 4)
+        );
         assert_eq!(plan.runs[0].config.train.epochs, 3);
         assert_eq!(last.config.modality, "sensor");
         assert_eq!(last.config.viewmaker.widths, [8, 16, 32]);
@@ -358,12 +384,21 @@ viewmaker.widths = [[4, 8, 16], [8, 16, 32]]
             "my.toml:13: unknown key `views.sorce`; did you mean `views.source`?"
         );
         let text = message(&TEXT.replace("\"none\"", "\"nothing\""));
-        assert!(text.starts_with("my.toml:13: views.source = \"nothing\": expected one of"), "{text}");
+        assert!(
+            text.starts_with("my.toml:13: views.source = \"nothing\": expected one of"),
+            "{text}"
+        );
         let text = message(&TEXT.replace("[0, 7]", "[]"));
-        assert_eq!(text, "my.toml:4: seeds = []: expected a list of whole numbers");
+        assert_eq!(
+            text,
+            "my.toml:4: seeds = []: expected a list of whole numbers"
+        );
         let text = message(&TEXT.replace("train.epochs = 3", "train.epochs = 0"));
         assert_eq!(text, "my.toml:7: train.epochs = 0: expected 1 or more");
         let text = message(&TEXT.replace("[\"learned\", \"none\"]", "\"none\""));
-        assert!(text.contains("expected a list of values to compare"), "{text}");
+        assert!(
+            text.contains("expected a list of values to compare"),
+            "{text}"
+        );
     }
 }

@@ -75,14 +75,21 @@ impl Table {
                 .collect();
             let done: Vec<&RunSummary> = here.iter().filter_map(|s| s.as_ref()).collect();
             let values = |metric: &Metric| {
-                done.iter().filter_map(|summary| (metric.read)(summary)).collect::<Vec<f64>>()
+                done.iter()
+                    .filter_map(|summary| (metric.read)(summary))
+                    .collect::<Vec<f64>>()
             };
             let settings = point.values.iter().map(|(_, value)| shown(value));
             Row {
-                settings: std::iter::once(point.modality.clone()).chain(settings).collect(),
+                settings: std::iter::once(point.modality.clone())
+                    .chain(settings)
+                    .collect(),
                 finished: done.len(),
                 planned: here.len(),
-                results: METRICS.iter().map(|m| mean_and_deviation(&values(m))).collect(),
+                results: METRICS
+                    .iter()
+                    .map(|m| mean_and_deviation(&values(m)))
+                    .collect(),
             }
         };
         Self {
@@ -127,7 +134,11 @@ impl Table {
         out.push_str(&markdown_line(&vec!["---".to_owned(); header.len()]));
         for row in &self.rows {
             let mut cells = row.settings.clone();
-            cells.extend(shown.iter().map(|i| describe(&METRICS[*i], row.results[*i])));
+            cells.extend(
+                shown
+                    .iter()
+                    .map(|i| describe(&METRICS[*i], row.results[*i])),
+            );
             cells.push(match row.finished == row.planned {
                 true => row.planned.to_string(),
                 false => format!("{} of {}", row.finished, row.planned),
@@ -167,10 +178,12 @@ fn describe(metric: &Metric, result: Option<(f64, Option<f64>)>) -> String {
 }
 
 fn csv_line(cells: &[String]) -> String {
-    let quoted = cells.iter().map(|cell| match cell.contains([',', '"', '\n']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.clone(),
-    });
+    let quoted = cells
+        .iter()
+        .map(|cell| match cell.contains([',', '"', '\n']) {
+            true => format!("\"{}\"", cell.replace('"', "\"\"")),
+            false => cell.clone(),
+        });
     quoted.collect::<Vec<_>>().join(",") + "\n"
 }
 
@@ -195,7 +208,14 @@ mod tests {
                 ..RunSummary::default()
             })
         };
-        let done = [summary(0.5), summary(0.6), summary(0.7), summary(0.25), None, None];
+        let done = [
+            summary(0.5),
+            summary(0.6),
+            summary(0.7),
+            summary(0.25),
+            None,
+            None,
+        ];
         Table::new(&plan, &done)
     }
 
@@ -203,7 +223,10 @@ mod tests {
     fn means_and_sample_deviations() {
         assert_eq!(mean_and_deviation(&[]), None);
         assert_eq!(mean_and_deviation(&[2.0]), Some((2.0, None)));
-        assert_eq!(mean_and_deviation(&[1.0, 3.0]), Some((2.0, Some(2f64.sqrt()))));
+        assert_eq!(
+            mean_and_deviation(&[1.0, 3.0]),
+            Some((2.0, Some(2f64.sqrt())))
+        );
     }
 
     #[test]
@@ -226,6 +249,9 @@ mod tests {
         assert!(lines[2].starts_with("image,l2,1,0.25,,"), "{csv}");
         let columns: Vec<usize> = lines.iter().map(|line| line.split(',').count()).collect();
         assert!(columns.iter().all(|count| *count == columns[0]), "{csv}");
-        assert_eq!(csv_line(&["[1, 2]".into(), "a\"b".into()]), "\"[1, 2]\",\"a\"\"b\"\n");
+        assert_eq!(
+            csv_line(&["[1, 2]".into(), "a\"b".into()]),
+            "\"[1, 2]\",\"a\"\"b\"\n"
+        );
     }
 }

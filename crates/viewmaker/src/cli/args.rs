@@ -3,16 +3,18 @@
 use crate::config::{self, Config, Device, Layer, Origin, resolve, schema};
 use crate::error::{Error, Result};
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use std::path::{Path, PathBuf};
 use toml::Value;
+use viewmaker_data::Modality;
 
-/// Where settings come from. Later wins: built-in default of the modality, --config, --set, flags.
+// Where settings come from. Later wins: built-in default of the modality, --config, --set, flags.
+// (No doc comment: clap would show it instead of the command's own.)
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct ConfigArgs {
     /// Kind of data.
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(config::modality_names()))]
+    #[arg(long, value_name = "NAME", value_parser = modality_parser())]
     modality: Option<String>,
     /// File or folder of your own data; without it, data that come with the program.
     #[arg(long, value_name = "PATH")]
@@ -109,6 +111,13 @@ impl ConfigArgs {
         }
         Ok(layer)
     }
+}
+
+/// The names of the registry, each with its line of help.
+fn modality_parser() -> PossibleValuesParser {
+    let registry = viewmaker_data::modality::registry().iter();
+    let value = |m: &&dyn Modality| PossibleValue::new(m.name()).help(m.about());
+    PossibleValuesParser::new(registry.map(value))
 }
 
 /// A number as TOML has them.

@@ -10,14 +10,14 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ConfigCommandArgs {
-    #[command(flatten)]
-    settings: ConfigArgs,
     /// Print the built-in defaults of the modality (of all, without --modality) and nothing else.
     #[arg(long, conflicts_with_all = ["config", "set", "data"])]
     defaults: bool,
     /// Print JSON instead of TOML.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: ConfigArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -40,9 +40,13 @@ pub(super) fn run(args: ConfigCommandArgs) -> Result<()> {
 fn print_defaults(args: &ConfigCommandArgs) -> Result<()> {
     let wanted = args.settings.modality();
     let names = modality_names().into_iter();
-    let names: Vec<&str> = names.filter(|name| wanted.is_none_or(|w| w == *name)).collect();
+    let names: Vec<&str> = names
+        .filter(|name| wanted.is_none_or(|w| w == *name))
+        .collect();
     if args.json {
-        let all = names.iter().map(|name| (name.to_string(), preset(name).to_json()));
+        let all = names
+            .iter()
+            .map(|name| (name.to_string(), preset(name).to_json()));
         return output::print_json(&all.collect::<serde_json::Map<_, _>>());
     }
     let texts: Vec<String> = names.iter().map(|name| preset(name).to_toml()).collect();

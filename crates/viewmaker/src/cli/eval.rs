@@ -5,6 +5,7 @@ use super::output::{self, percent};
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, KnnResult, Layer, LinearResult};
 use crate::progress::{Ui, ui};
+use crate::run::RunDir;
 use crate::trained::Trained;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -44,10 +45,10 @@ Examples:
 
 pub(super) fn run(args: EvalArgs) -> Result<()> {
     let mut ui = ui(args.json);
+    use_threads(&RunDir::read_config(&args.run)?)?;
     let data = args.data.as_deref().map(std::path::absolute).transpose();
     let data = data.map_err(|error| Error::usage(format!("--data: {error}")))?;
     let trained = Trained::load(&args.run, data)?;
-    use_threads(&trained.config)?;
     ui.on_message(&trained.splits.description);
     let evaluation = Evaluation {
         players: &trained.players,

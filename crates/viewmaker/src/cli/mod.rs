@@ -29,26 +29,22 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  viewmaker train --modality image             train on the built-in pictures, in minutes
+  viewmaker train --modality image               on the built-in pictures, in minutes
   viewmaker train --modality speech --data ~/LibriSpeech
-  viewmaker eval runs/image-001 --probe linear how good the encoder is
-  viewmaker views runs/image-001               what the viewmaker does to pictures
-  viewmaker config --modality sensor           every setting, explained
+  viewmaker eval runs/image-001 --probe linear   how good the encoder is
+  viewmaker views runs/image-001                 what the viewmaker does to pictures
+  viewmaker config --modality sensor             every setting, explained
+
 `viewmaker help <command>` explains a command, with more examples.";
 
+/// The commands; each is explained where its arguments are.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train an encoder and a viewmaker on images, speech or sensor streams.
     Train(train::TrainArgs),
-    /// Measure how good a trained encoder is.
     Eval(eval::EvalArgs),
-    /// Draw views that a trained viewmaker makes (speech: and let them be heard).
     Views(views::ViewsArgs),
-    /// Show layers, shapes, parameters, FLOPs and memory before training.
     Summary(summary::SummaryArgs),
-    /// Print the resolved configuration, every key explained.
     Config(config::ConfigCommandArgs),
-    /// Run a grid over settings and seeds, and tabulate mean ± standard deviation.
     Ablate(ablate::AblateArgs),
 }
 

@@ -14,11 +14,11 @@ use viewmaker_net::{Keep, Net, Plan, Purpose, Summary};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct SummaryArgs {
-    #[command(flatten)]
-    settings: ConfigArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: ConfigArgs,
 }
 
 const EXAMPLES: &str = "\

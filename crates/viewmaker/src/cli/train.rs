@@ -22,8 +22,6 @@ use viewmaker_data::Splits;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TrainArgs {
-    #[command(flatten)]
-    settings: ConfigArgs,
     /// Folder for the run; without it the next free runs/<modality>-<number>.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
@@ -33,6 +31,8 @@ pub(super) struct TrainArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    settings: ConfigArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -141,10 +141,21 @@ fn report(args: &TrainArgs, run: &RunDir, summary: &RunSummary, files: &[PathBuf
         time.unwrap_or_default()
     )];
     lines.extend(accuracy(summary));
-    let picture = |file: &&PathBuf| file.extension().is_some_and(|end| end == "png");
-    lines.extend(files.iter().find(picture).map(|file| format!("pictures of views: {}", file.display())));
+    lines.extend(pictures_line(files));
     lines.push(next_command(folder, summary));
     output::print(&lines.join("\n"))
+}
+
+/// Where the pictures are: the file, or the folder of several.
+fn pictures_line(files: &[PathBuf]) -> Option<String> {
+    let is_picture = |file: &&PathBuf| file.extension().is_some_and(|end| end == "png");
+    let mut pictures = files.iter().filter(is_picture);
+    let first = pictures.next()?;
+    let place = match (pictures.next(), first.parent()) {
+        (Some(_), Some(folder)) => folder,
+        _ => first.as_path(),
+    };
+    Some(format!("pictures of views: {}", place.display()))
 }
 
 fn accuracy(summary: &RunSummary) -> Option<String> {

@@ -5,6 +5,7 @@ use super::output;
 use crate::error::Result;
 use crate::pictures::{self, Request, Written};
 use crate::progress::ui;
+use crate::run::RunDir;
 use crate::trained::Trained;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -47,8 +48,8 @@ Examples:
 
 pub(super) fn run(args: ViewsArgs) -> Result<()> {
     let mut ui = ui(args.json);
+    use_threads(&RunDir::read_config(&args.run)?)?;
     let trained = Trained::load(&args.run, None)?;
-    use_threads(&trained.config)?;
     let splits = &trained.splits;
     ui.on_message(&splits.description);
     let own = own_files(&args, &trained)?;
@@ -60,7 +61,11 @@ pub(super) fn run(args: ViewsArgs) -> Result<()> {
         dataset: dataset.as_ref(),
         class_names: &splits.class_names,
         before_view: splits.before_view.as_ref(),
-        count: if own.is_some() { args.input.len() } else { args.count },
+        count: if own.is_some() {
+            args.input.len()
+        } else {
+            args.count
+        },
         out: &out,
     })?;
     ui.on_finish();
@@ -86,8 +91,10 @@ fn report(args: &ViewsArgs, written: &Written) -> Result<()> {
         return output::print_json(&json!({"event": "result", "written": written}));
     }
     let mut lines = vec![format!(
-        "views of {} examples, mean |view − original| {:.4}",
-        written.examples, written.mean_abs_change
+        "views of {} example{}, mean |view − original| {:.4}",
+        written.examples,
+        if written.examples == 1 { "" } else { "s" },
+        written.mean_abs_change
     )];
     lines.extend(written.files.iter().map(|file| file.display().to_string()));
     output::print(&lines.join("\n"))

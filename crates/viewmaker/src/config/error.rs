@@ -196,7 +196,10 @@ mod tests {
             key: "x".into(),
             nearest: Some("y".into()),
         };
-        assert_eq!(error.to_string(), "a.toml:3: unknown key `x`; did you mean `y`?");
+        assert_eq!(
+            error.to_string(),
+            "a.toml:3: unknown key `x`; did you mean `y`?"
+        );
         let error = ConfigError::value("train.epochs", 0, "1 or more");
         assert_eq!(error.to_string(), "train.epochs = 0: expected 1 or more");
     }

@@ -45,7 +45,9 @@ impl Layer {
     pub fn from_text(text: &str, path: &Path, schema: &Schema) -> Result<Self, ConfigError> {
         let (values, source) = Source::parse(text, path)?;
         let mut layer = Self::default();
-        layer.add_table(&values, &mut Vec::new(), schema, &|path| source.origin(path))?;
+        layer.add_table(&values, &mut Vec::new(), schema, &|path| {
+            source.origin(path)
+        })?;
         Ok(layer)
     }
 

@@ -338,7 +338,14 @@ mod tests {
         let shown: Vec<String> = schema
             .keys()
             .iter()
-            .map(|key| format!("{}: {}{}", key.path, key.kind, if key.optional { "?" } else { "" }))
+            .map(|key| {
+                format!(
+                    "{}: {}{}",
+                    key.path,
+                    key.kind,
+                    if key.optional { "?" } else { "" }
+                )
+            })
             .collect();
         let expected = [
             "x.on: true or false",

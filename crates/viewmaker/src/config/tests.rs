@@ -31,7 +31,10 @@ fn later_layers_win() {
     let default = config(std::slice::from_ref(&base));
     assert_eq!(default, preset("image"));
     let with_file = config(&[base.clone(), of_file.clone()]);
-    assert_eq!((with_file.train.epochs, with_file.train.batch_size), (7, 32));
+    assert_eq!(
+        (with_file.train.epochs, with_file.train.batch_size),
+        (7, 32)
+    );
     let with_set = config(&[base, of_file, of_set]);
     assert_eq!((with_set.train.epochs, with_set.train.batch_size), (8, 32));
 }
@@ -65,7 +68,10 @@ fn unusual_settings_round_trip() {
     .unwrap();
     assert_eq!(config.train.steps, Some(17));
     assert_eq!(config.optim.encoder.lr, 1e-7);
-    assert_eq!(config.data.path.as_deref(), Some(Path::new("/some where/öd\"d")));
+    assert_eq!(
+        config.data.path.as_deref(),
+        Some(Path::new("/some where/öd\"d"))
+    );
     let text = config.to_toml();
     assert!(text.contains("temperature = 0.07\n"), "{text}");
     assert_eq!(resolve(&[file(&text).unwrap()]).unwrap(), config, "{text}");
@@ -75,10 +81,17 @@ fn unusual_settings_round_trip() {
 fn every_key_is_known_and_explained() {
     fn walk(table: &Table, at: &str) {
         for (name, value) in table {
-            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            let path = if at.is_empty() {
+                name.clone()
+            } else {
+                format!("{at}.{name}")
+            };
             match value {
                 Value::Table(inner) => walk(inner, &path),
-                _ => assert!(schema().find(&path).is_some(), "{path} is missing in the schema"),
+                _ => assert!(
+                    schema().find(&path).is_some(),
+                    "{path} is missing in the schema"
+                ),
             }
         }
     }
@@ -86,7 +99,10 @@ fn every_key_is_known_and_explained() {
     for key in schema().keys() {
         let sections = key.path.match_indices('.').map(|(at, _)| &key.path[..at]);
         for path in sections.chain([key.path.as_str()]) {
-            assert!(doc(path).is_some(), "config/docs.rs says nothing about {path}");
+            assert!(
+                doc(path).is_some(),
+                "config/docs.rs says nothing about {path}"
+            );
         }
     }
 }
@@ -95,12 +111,24 @@ fn every_key_is_known_and_explained() {
 fn unknown_keys_suggest_the_nearest_and_name_the_line() {
     let text = "modality = \"image\"\n\n[encoder]\n# a comment\nnam = \"tiny\"\n";
     let error = message(file(text));
-    assert_eq!(error, "my.toml:5: unknown key `encoder.nam`; did you mean `encoder.name`?");
+    assert_eq!(
+        error,
+        "my.toml:5: unknown key `encoder.nam`; did you mean `encoder.name`?"
+    );
     let error = message(sets(&["train.batchsize=3"]));
-    assert_eq!(error, "--set: unknown key `train.batchsize`; did you mean `train.batch_size`?");
-    assert_eq!(message(sets(&["colour=red"])), "--set: unknown key `colour`");
+    assert_eq!(
+        error,
+        "--set: unknown key `train.batchsize`; did you mean `train.batch_size`?"
+    );
+    assert_eq!(
+        message(sets(&["colour=red"])),
+        "--set: unknown key `colour`"
+    );
     let error = message(file("[nonsense]\nlr = 1\n"));
-    assert!(error.starts_with("my.toml:1: unknown key `nonsense`"), "{error}");
+    assert!(
+        error.starts_with("my.toml:1: unknown key `nonsense`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -111,7 +139,10 @@ fn wrong_types_name_value_and_expectation() {
         "my.toml:1: train.batch_size = \"many\": expected a whole number, 0 or more"
     );
     let error = message(sets(&["train.batch_size=-3"]));
-    assert_eq!(error, "--set: train.batch_size = -3: expected a whole number, 0 or more");
+    assert_eq!(
+        error,
+        "--set: train.batch_size = -3: expected a whole number, 0 or more"
+    );
     let error = message(sets(&["views.source=lerned"]));
     assert_eq!(
         error,
@@ -121,7 +152,10 @@ fn wrong_types_name_value_and_expectation() {
     let error = message(sets(&["viewmaker.widths=[1, 2]"]));
     assert!(error.ends_with("expected a list of 3 in brackets, each a whole number, 0 or more"));
     let error = message(sets(&["viewmaker.clamp=yes"]));
-    assert_eq!(error, "--set: viewmaker.clamp = yes: expected true or false");
+    assert_eq!(
+        error,
+        "--set: viewmaker.clamp = yes: expected true or false"
+    );
     let error = message(sets(&["encoder=tiny"]));
     assert_eq!(
         error,
@@ -141,12 +175,18 @@ fn impossible_values_name_key_place_and_range() {
         "my.toml:3: train.batch_size = 1: expected 2 or more"
     );
     let cases = [
-        ("train.epochs=0", "--set: train.epochs = 0: expected 1 or more"),
+        (
+            "train.epochs=0",
+            "--set: train.epochs = 0: expected 1 or more",
+        ),
         (
             "viewmaker.distortion_budget=0",
             "--set: viewmaker.distortion_budget = 0: expected a number greater than 0",
         ),
-        ("viewmaker.num_res_blocks=6", "--set: viewmaker.num_res_blocks = 6: expected 5 or less"),
+        (
+            "viewmaker.num_res_blocks=6",
+            "--set: viewmaker.num_res_blocks = 6: expected 5 or less",
+        ),
         (
             "optim.encoder.momentum=1",
             "--set: optim.encoder.momentum = 1: expected 0 or more and less than 1",
@@ -159,7 +199,11 @@ fn impossible_values_name_key_place_and_range() {
     for (assignment, expected) in cases {
         assert_eq!(message(image(&[assignment])), expected);
     }
-    for bad in ["optim.encoder.lr=nan", "objective.temperature=inf", "eval.knn_k=0"] {
+    for bad in [
+        "optim.encoder.lr=nan",
+        "objective.temperature=inf",
+        "eval.knn_k=0",
+    ] {
         message(image(&[bad]));
     }
 }
@@ -167,7 +211,10 @@ fn impossible_values_name_key_place_and_range() {
 #[test]
 fn the_modality_must_be_named() {
     let error = message(resolve(&[Layer::default()]));
-    assert!(error.starts_with("the modality is missing: add --modality image|"), "{error}");
+    assert!(
+        error.starts_with("the modality is missing: add --modality image|"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -185,5 +232,8 @@ fn a_run_goes_on_with_the_same_settings_only() {
     before.check_continues_as(&more).unwrap();
     let other = image(&["viewmaker.norm=l2"]).unwrap();
     let error = before.check_continues_as(&other).unwrap_err().to_string();
-    assert!(error.starts_with("viewmaker.norm = \"l2\" differs from the run's \"l1\""), "{error}");
+    assert!(
+        error.starts_with("viewmaker.norm = \"l2\" differs from the run's \"l1\""),
+        "{error}"
+    );
 }

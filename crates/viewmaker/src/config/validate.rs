@@ -13,7 +13,12 @@ const MAX_SEED: u64 = i64::MAX as u64;
 /// Checks every value of a configuration; names the first that cannot work.
 pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     word("modality", &config.modality, super::modality_names())?;
-    check("seed", config.seed, config.seed <= MAX_SEED, "at most 2⁶³ − 1")?;
+    check(
+        "seed",
+        config.seed,
+        config.seed <= MAX_SEED,
+        "at most 2⁶³ − 1",
+    )?;
     at_most("threads", config.threads, 1024)?;
     config.data.options.validate().map_err(from_data)?;
     viewmaker(&config.viewmaker, &config.modality)?;
@@ -33,17 +38,36 @@ fn viewmaker(section: &ViewmakerSection, modality: &str) -> Result<(), ConfigErr
     let widths = section.widths;
     let shown = format!("{widths:?}");
     let fine = widths.iter().all(|width| (1..=4096).contains(width));
-    check("viewmaker.widths", shown, fine, "three numbers from 1 to 4096")?;
+    check(
+        "viewmaker.widths",
+        shown,
+        fine,
+        "three numbers from 1 to 4096",
+    )?;
     let size = section.downsample_to;
     let fine = size == 0 || size >= 5;
-    check("viewmaker.downsample_to", size, fine, "5 or more, or 0 for no resizing")?;
+    check(
+        "viewmaker.downsample_to",
+        size,
+        fine,
+        "5 or more, or 0 for no resizing",
+    )?;
     // Spectrograms are not confined to [0, 1]: clamping would destroy them.
     let fine = !section.clamp || modality == "image";
-    check("viewmaker.clamp", section.clamp, fine, "false unless the modality is image")
+    check(
+        "viewmaker.clamp",
+        section.clamp,
+        fine,
+        "false unless the modality is image",
+    )
 }
 
 fn objective(config: &Config) -> Result<(), ConfigError> {
-    word("objective.name", &config.objective.name, super::objective_names())?;
+    word(
+        "objective.name",
+        &config.objective.name,
+        super::objective_names(),
+    )?;
     config.objective.validate().map_err(|error| match error {
         ObjectiveError::Setting {
             field,
@@ -67,7 +91,12 @@ fn optimizer(at: &str, section: &OptimizerSection) -> Result<(), ConfigError> {
     not_negative(&key("lr"), section.lr)?;
     let momentum = section.momentum;
     let fine = (0.0..1.0).contains(&momentum);
-    check(&key("momentum"), momentum, fine, "0 or more and less than 1")?;
+    check(
+        &key("momentum"),
+        momentum,
+        fine,
+        "0 or more and less than 1",
+    )?;
     not_negative(&key("weight_decay"), section.weight_decay)?;
     let betas = section.betas;
     let fine = betas.iter().all(|beta| (0.0..1.0).contains(beta));
@@ -88,7 +117,12 @@ fn eval(section: &EvalSection) -> Result<(), ConfigError> {
     positive("eval.linear_lr", section.linear_lr)?;
     let momentum = section.linear_momentum;
     let fine = (0.0..1.0).contains(&momentum);
-    check("eval.linear_momentum", momentum, fine, "0 or more and less than 1")?;
+    check(
+        "eval.linear_momentum",
+        momentum,
+        fine,
+        "0 or more and less than 1",
+    )?;
     not_negative("eval.linear_weight_decay", section.linear_weight_decay)?;
     at_least("eval.linear_batch_size", section.linear_batch_size, 1)
 }
@@ -134,9 +168,7 @@ fn word(key: &str, value: &str, words: Vec<&'static str>) -> Result<(), ConfigEr
 /// An option that the data crate refused, as an error of the configuration.
 fn from_data(error: DataError) -> ConfigError {
     match error {
-        DataError::Option { key, value, why } => {
-            ConfigError::refused(key, value, why)
-        }
+        DataError::Option { key, value, why } => ConfigError::refused(key, value, why),
         other => ConfigError::refused("data", "…", other.to_string()),
     }
 }

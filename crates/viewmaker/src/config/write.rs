@@ -1,6 +1,6 @@
 //! A configuration as TOML with a comment on every key.
 
-use super::{Config, docs, schema};
+use super::{Config, Key, docs};
 use std::fmt::Write;
 use toml::{Table, Value};
 
@@ -9,13 +9,23 @@ use toml::{Table, Value};
 pub(super) fn to_toml(config: &Config) -> String {
     let table = super::to_table(config);
     let mut out = String::new();
-    write_level(&mut out, &table, "", super::schema());
+    let keys = super::schema().keys().iter();
+    let keys: Vec<&Key> = keys.filter(|key| matters(key, &config.modality)).collect();
+    write_level(&mut out, &table, "", &keys);
     out
 }
 
+/// False for the options of other modalities: they are read by nobody.
+fn matters(key: &Key, modality: &str) -> bool {
+    let of = |name: &&str| key.path.starts_with(&format!("data.{name}."));
+    !super::modality_names()
+        .iter()
+        .any(|name| *name != modality && of(name))
+}
+
 /// Writes the keys of the section at `path`, then its subsections.
-fn write_level(out: &mut String, table: &Table, path: &str, schema: &schema::Schema) {
-    for key in schema.keys() {
+fn write_level(out: &mut String, table: &Table, path: &str, keys: &[&Key]) {
+    for key in keys {
         let Some((name, None)) = below(&key.path, path) else {
             continue;
         };
@@ -24,17 +34,17 @@ fn write_level(out: &mut String, table: &Table, path: &str, schema: &schema::Sch
             let _ = writeln!(out, "# {comment}");
         }
         let _ = match table.get(name) {
-            Some(value) => writeln!(out, "{name} = {}", show(value)),
+            Some(value) => writeln!(out, "{name} = {value}"),
             None => writeln!(out, "# {name} ="),
         };
     }
-    for name in subsections(path, schema) {
+    for name in subsections(path, keys) {
         let inner = join(path, name);
         let comment = docs::doc(&inner).unwrap_or_default();
         let _ = write!(out, "\n# {comment}\n[{inner}]\n");
         let empty = Table::new();
         let table = table.get(name).and_then(Value::as_table).unwrap_or(&empty);
-        write_level(out, table, &inner, schema);
+        write_level(out, table, &inner, keys);
     }
 }
 
@@ -50,9 +60,9 @@ fn below<'k>(key: &'k str, path: &str) -> Option<(&'k str, Option<&'k str>)> {
     })
 }
 
-fn subsections<'s>(path: &str, schema: &'s schema::Schema) -> Vec<&'s str> {
+fn subsections<'s>(path: &str, keys: &[&'s Key]) -> Vec<&'s str> {
     let mut names = Vec::new();
-    for key in schema.keys() {
+    for key in keys {
         if let Some((name, Some(_))) = below(&key.path, path)
             && !names.contains(&name)
         {
@@ -67,9 +77,4 @@ fn join(path: &str, name: &str) -> String {
         "" => name.to_owned(),
         path => format!("{path}.{name}"),
     }
-}
-
-/// A value in TOML, numbers in the form people write (`0.0001` rather than `1e-4`, within reason).
-fn show(value: &Value) -> String {
-    value.to_string()
 }

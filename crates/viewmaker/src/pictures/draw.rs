@@ -14,20 +14,21 @@ const MOST_EXAMPLES: usize = 16;
 /// Draws every example; returns the files.
 pub(super) fn write(request: &Request<'_>, gallery: &Gallery) -> Result<Vec<PathBuf>> {
     let numbers: Vec<usize> = (0..gallery.len()).collect();
-    let canvases: Vec<Canvas> = match modality(request.config)?.rendering(&request.config.data.options) {
-        Rendering::Image => numbers
-            .chunks(MOST_EXAMPLES)
-            .map(|some| pictures(gallery, some))
-            .collect(),
-        Rendering::Spectrogram(axes) if gallery.shape[0] == 1 => numbers
-            .chunks(MOST_EXAMPLES)
-            .map(|some| recordings(gallery, some, &axes))
-            .collect(),
-        Rendering::Spectrogram(axes) => numbers
-            .iter()
-            .map(|number| channels(gallery, *number, &axes))
-            .collect(),
-    };
+    let canvases: Vec<Canvas> =
+        match modality(request.config)?.rendering(&request.config.data.options) {
+            Rendering::Image => numbers
+                .chunks(MOST_EXAMPLES)
+                .map(|some| pictures(gallery, some))
+                .collect(),
+            Rendering::Spectrogram(axes) if gallery.shape[0] == 1 => numbers
+                .chunks(MOST_EXAMPLES)
+                .map(|some| recordings(gallery, some, &axes))
+                .collect(),
+            Rendering::Spectrogram(axes) => numbers
+                .iter()
+                .map(|number| channels(gallery, *number, &axes))
+                .collect(),
+        };
     let single = canvases.len() == 1;
     let mut files = Vec::new();
     for (number, canvas) in canvases.iter().enumerate() {

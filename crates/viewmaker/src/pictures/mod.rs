@@ -118,7 +118,9 @@ fn gallery(request: &Request<'_>) -> Result<Gallery> {
         dataset.load(*index, Draw::FIXED, out)?;
     }
     let title = |index: &usize| {
-        let class = dataset.label(*index).and_then(|c| request.class_names.get(c as usize));
+        let class = dataset
+            .label(*index)
+            .and_then(|c| request.class_names.get(c as usize));
         class.cloned().unwrap_or_else(|| format!("example {index}"))
     };
     let views = (0..VIEWS).map(|view| view_of(request, &originals, example, view));
@@ -169,7 +171,9 @@ fn tensors(gallery: &Gallery) -> TensorMap {
 /// Mean |view − original| over everything, for the reader of a report.
 fn mean_change(gallery: &Gallery) -> f64 {
     let changes = gallery.views.iter().flat_map(|view| {
-        view.iter().zip(&gallery.originals).map(|(v, x)| f64::from((v - x).abs()))
+        view.iter()
+            .zip(&gallery.originals)
+            .map(|(v, x)| f64::from((v - x).abs()))
     });
     let count = gallery.originals.len() * gallery.views.len();
     changes.sum::<f64>() / count.max(1) as f64

@@ -25,7 +25,9 @@ pub(super) fn write(request: &Request<'_>, gallery: &Gallery) -> Result<Vec<Path
                 gallery.example(data, number),
             )?;
             if let Some(sound) = sound {
-                let path = request.out.join(format!("{number:03}-view-{}.wav", view + 1));
+                let path = request
+                    .out
+                    .join(format!("{number:03}-view-{}.wav", view + 1));
                 write_wav(&path, &sound)?;
                 files.push(path);
             }
@@ -42,7 +44,10 @@ fn write_wav(path: &Path, sound: &Waveform) -> Result<()> {
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
-    let peak = sound.samples.iter().fold(1.0f32, |peak, x| peak.max(x.abs()));
+    let peak = sound
+        .samples
+        .iter()
+        .fold(1.0f32, |peak, x| peak.max(x.abs()));
     let scale = f32::from(i16::MAX) / peak;
     let write = || -> hound::Result<()> {
         let mut writer = hound::WavWriter::create(path, spec)?;

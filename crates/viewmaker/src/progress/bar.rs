@@ -82,7 +82,11 @@ impl Ui for BarUi {
     }
 
     fn on_task(&mut self, report: &TaskReport<'_>) {
-        if self.task.as_ref().is_some_and(|(name, _)| name != report.task) {
+        if self
+            .task
+            .as_ref()
+            .is_some_and(|(name, _)| name != report.task)
+        {
             self.end_task();
         }
         let (_, bar) = self.task.get_or_insert_with(|| {
@@ -133,7 +137,10 @@ mod tests {
         ui.on_step(&samples::step(4));
         let bar = ui.train.clone().unwrap();
         assert_eq!((bar.position(), bar.length()), (4, Some(20)));
-        assert!(bar.message().starts_with("encoder 3.250 · viewmaker -3.250"));
+        assert!(
+            bar.message()
+                .starts_with("encoder 3.250 · viewmaker -3.250")
+        );
         ui.on_task(&TaskReport {
             task: "kNN",
             done: 1,

@@ -98,7 +98,10 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        let names: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+        let names: Vec<&str> = events
+            .iter()
+            .map(|e| e["event"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["start", "step", "step", "epoch", "message"]);
         assert_eq!(events[1]["viewmaker_loss"], -3.25);
         assert!(events[1]["examples_per_second"].is_number());

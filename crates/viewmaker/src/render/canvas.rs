@@ -150,7 +150,11 @@ mod tests {
         let ink = |text: &str| {
             let mut canvas = Canvas::new(64, 8);
             canvas.text((0, 0), 1, text);
-            canvas.pixels.iter().filter(|p| **p != Canvas::WHITE).count()
+            canvas
+                .pixels
+                .iter()
+                .filter(|p| **p != Canvas::WHITE)
+                .count()
         };
         for known in ["a", "Z", "7", "|", "±", "δ", "×"] {
             assert!(ink(known) > 0, "{known} is not in the font");
@@ -164,7 +168,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         let mut canvas = Canvas::new(5, 2);
-        canvas.map((0, 0), (2, 5), 1, |row, column| [row as u8, column as u8, 9]);
+        canvas.map((0, 0), (2, 5), 1, |row, column| {
+            [row as u8, column as u8, 9]
+        });
         canvas.write_png(&path).unwrap();
         let back = image::open(&path).unwrap().to_rgb8();
         assert_eq!(back.dimensions(), (5, 2));

@@ -69,7 +69,11 @@ mod tests {
     fn luminance(colour: Rgb) -> f64 {
         let linear = colour.map(|c| {
             let c = f64::from(c) / 255.0;
-            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+            if c <= 0.04045 {
+                c / 12.92
+            } else {
+                ((c + 0.055) / 1.055).powf(2.4)
+            }
         });
         0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     }
@@ -82,7 +86,9 @@ mod tests {
 
     #[test]
     fn magnitudes_get_lighter_all_the_way() {
-        let steps: Vec<f64> = (0..=64).map(|i| luminance(sequential(i as f32 / 64.0))).collect();
+        let steps: Vec<f64> = (0..=64)
+            .map(|i| luminance(sequential(i as f32 / 64.0)))
+            .collect();
         assert!(steps.windows(2).all(|pair| pair[1] > pair[0]), "{steps:?}");
         assert!(steps[0] < 0.03 && steps[64] > 0.75, "{steps:?}");
     }

@@ -34,7 +34,10 @@ pub fn image_grid(columns: &[GridColumn<'_>], [channels, height, width]: [usize;
     labels.extend((1..=views).map(|view| format!("view {view}")));
     let magnified = format!("change ×{magnification:.0}");
     labels.extend((1..=views).map(|_| magnified.clone()));
-    let left = labels.iter().map(|label| Canvas::text_width(label, 1)).max();
+    let left = labels
+        .iter()
+        .map(|label| Canvas::text_width(label, 1))
+        .max();
     let left = left.unwrap_or(0) + 3 * GAP;
     let mut canvas = Canvas::new(
         left + columns.len() * (cell_w + GAP) + GAP,
@@ -50,13 +53,19 @@ pub fn image_grid(columns: &[GridColumn<'_>], [channels, height, width]: [usize;
         let title: String = column.title.chars().take(fits).collect();
         canvas.text_centred((x + cell_w / 2, 3), 1, &title);
         let place = |row: usize| (x, TITLE + row * (cell_h + GAP));
-        let picture = |data: &[f32], at: usize| pixel(channels, height * width, at, |i| {
-            data.get(i).copied().unwrap_or(f32::NAN)
-        });
+        let picture = |data: &[f32], at: usize| {
+            pixel(channels, height * width, at, |i| {
+                data.get(i).copied().unwrap_or(f32::NAN)
+            })
+        };
         let size = (height, width);
-        canvas.map(place(0), size, scale, |r, c| picture(column.original, r * width + c));
+        canvas.map(place(0), size, scale, |r, c| {
+            picture(column.original, r * width + c)
+        });
         for (index, view) in column.views.iter().enumerate() {
-            canvas.map(place(1 + index), size, scale, |r, c| picture(view, r * width + c));
+            canvas.map(place(1 + index), size, scale, |r, c| {
+                picture(view, r * width + c)
+            });
             let change = |i: usize| 0.5 + magnification * difference(view, column.original, i);
             canvas.map(place(1 + views + index), size, scale, |r, c| {
                 pixel(channels, height * width, r * width + c, change)
@@ -79,7 +88,7 @@ fn magnification(columns: &[GridColumn<'_>]) -> f32 {
         let views = column.views.iter();
         views.flat_map(|view| view.iter().zip(column.original).map(|(v, x)| (v - x).abs()))
     });
-    let large = quantile(changes, 0.98);
+    let large = quantile(changes, 0.95);
     round_down_nicely((0.5 / large.max(f32::MIN_POSITIVE)).min(MOST))
 }
 
@@ -115,9 +124,7 @@ mod tests {
         let canvas = image_grid(&[column(&original, &view)], [3, 4, 4]);
         let scale = CELL / 4;
         let left = canvas.width() - GAP - GAP - 4 * scale;
-        let centre = |row: usize| {
-            canvas.get(left + scale, TITLE + row * (4 * scale + GAP) + scale)
-        };
+        let centre = |row: usize| canvas.get(left + scale, TITLE + row * (4 * scale + GAP) + scale);
         assert_eq!(centre(0), [128, 128, 128]);
         assert_eq!(centre(1), [153, 128, 128]);
         // 0.1 × 5 reaches the end of the scale.

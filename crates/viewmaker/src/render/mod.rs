@@ -51,7 +51,14 @@ mod tests {
 
     #[test]
     fn magnifications_are_round() {
-        let cases = [(0.3, 1.0), (1.9, 1.0), (2.0, 2.0), (7.0, 5.0), (99.0, 50.0), (250.0, 200.0)];
+        let cases = [
+            (0.3, 1.0),
+            (1.9, 1.0),
+            (2.0, 2.0),
+            (7.0, 5.0),
+            (99.0, 50.0),
+            (250.0, 200.0),
+        ];
         for (x, nice) in cases {
             assert_eq!(round_down_nicely(x), nice, "{x}");
         }

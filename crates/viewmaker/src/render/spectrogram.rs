@@ -18,14 +18,18 @@ pub struct SheetRow<'a> {
 const GAP: usize = 10;
 const HEAD: usize = Canvas::GLYPH + 8;
 /// Room for the labels of the frequency axis.
-const LEFT: usize = 6 * Canvas::GLYPH;
+const LEFT: usize = 6 * Canvas::GLYPH + 4;
 /// Room for the labels of the time axis.
 const BOTTOM: usize = 2 * Canvas::GLYPH + 8;
 /// Maps are enlarged to about this many pixels.
 const PANEL: usize = 176;
 const BAR_WIDTH: usize = 14;
 /// Room for a colour bar and its labels.
-const BAR: usize = BAR_WIDTH + 7 * Canvas::GLYPH + 2 * GAP;
+const BAR: usize = BAR_WIDTH + 6 * Canvas::GLYPH + 2 * GAP;
+/// Length of the mark of a tick.
+const MARK: usize = 3;
+/// From the axis to a label: far enough that a mark is not read as a minus.
+const TO_LABEL: usize = 10;
 /// Part of the values at either end that may leave the colour scale.
 const TAIL: f64 = 0.005;
 
@@ -106,7 +110,9 @@ pub fn spectrogram_sheet(
         if views > 0 {
             let place = (left + BAR, top + HEAD);
             let range = (-reach, reach);
-            bar(&mut canvas, place, height, range, "change", |t| diverging(2.0 * t - 1.0));
+            bar(&mut canvas, place, height, range, "change", |t| {
+                diverging(2.0 * t - 1.0)
+            });
         }
     }
     canvas
@@ -161,12 +167,14 @@ impl Panel<'_> {
     fn draw(&mut self, number: usize, name: &str, colour: impl Fn(usize) -> Rgb) {
         let layout = self.layout;
         let (left, top) = (layout.panel_left(number), self.top + HEAD);
-        self.canvas.text_centred((left + layout.panel_width() / 2, self.top + 4), 1, name);
+        self.canvas
+            .text_centred((left + layout.panel_width() / 2, self.top + 4), 1, name);
         let (rows, columns) = (layout.rows, layout.columns);
         // Low frequencies belong at the bottom.
-        self.canvas.map((left, top), (rows, columns), layout.scale, |row, column| {
-            colour((rows - 1 - row) * columns + column)
-        });
+        self.canvas
+            .map((left, top), (rows, columns), layout.scale, |row, column| {
+                colour((rows - 1 - row) * columns + column)
+            });
         self.time_axis(left, top + layout.panel_height());
         if number == 0 {
             self.frequency_axis(left, top);
@@ -178,11 +186,12 @@ impl Panel<'_> {
         let seconds = self.axes.seconds_per_column;
         for Tick { at, label } in time_ticks(self.layout.columns, seconds, count) {
             let x = left + ((at + 0.5) * self.layout.scale as f32) as usize;
-            self.canvas.fill(x, bottom, 1, 4, Canvas::BLACK);
+            self.canvas.fill(x, bottom, 1, MARK, Canvas::BLACK);
             self.canvas.text_centred((x, bottom + 6), 1, &label);
         }
         let middle = left + self.layout.panel_width() / 2;
-        self.canvas.text_centred((middle, bottom + 8 + Canvas::GLYPH), 1, "s");
+        self.canvas
+            .text_centred((middle, bottom + 8 + Canvas::GLYPH), 1, "time (s)");
     }
 
     fn frequency_axis(&mut self, left: usize, top: usize) {
@@ -191,11 +200,15 @@ impl Panel<'_> {
         for Tick { at, label } in frequency_ticks(&self.axes.row_hz, count) {
             let from_bottom = ((at + 0.5) * self.layout.scale as f32) as usize;
             let y = top + height.saturating_sub(from_bottom);
-            self.canvas.fill(left.saturating_sub(4), y, 4, 1, Canvas::BLACK);
-            let text = (left.saturating_sub(6), y.saturating_sub(Canvas::GLYPH / 2));
+            self.canvas
+                .fill(left.saturating_sub(MARK), y, MARK, 1, Canvas::BLACK);
+            let text = (
+                left.saturating_sub(TO_LABEL),
+                y.saturating_sub(Canvas::GLYPH / 2),
+            );
             self.canvas.text_right(text, 1, &label);
         }
-        let unit = (left.saturating_sub(6), self.top + 4);
+        let unit = (left.saturating_sub(TO_LABEL), self.top + 4);
         self.canvas.text_right(unit, 1, "Hz");
     }
 }
@@ -217,8 +230,11 @@ fn bar(
     for (value, label) in round_values(low, high, (height / (3 * Canvas::GLYPH)).max(1)) {
         let t = part(value as f32, low, high);
         let y = top + ((1.0 - t) * height as f32) as usize;
-        canvas.fill(left + BAR_WIDTH, y, 4, 1, Canvas::BLACK);
-        let text = (left + BAR_WIDTH + 6, y.saturating_sub(Canvas::GLYPH / 2));
+        canvas.fill(left + BAR_WIDTH, y, MARK, 1, Canvas::BLACK);
+        let text = (
+            left + BAR_WIDTH + TO_LABEL,
+            y.saturating_sub(Canvas::GLYPH / 2),
+        );
         canvas.text(text, 1, &label);
     }
 }
@@ -242,7 +258,9 @@ mod tests {
         let original: Vec<f32> = (0..rows * columns).map(|i| (i / columns) as f32).collect();
         let mut view = original.clone();
         view[..columns].iter_mut().for_each(|x| *x += 1.0);
-        view[columns * (rows - 1)..].iter_mut().for_each(|x| *x -= 1.0);
+        view[columns * (rows - 1)..]
+            .iter_mut()
+            .for_each(|x| *x -= 1.0);
         let row = SheetRow {
             title: "x".into(),
             original: &original,

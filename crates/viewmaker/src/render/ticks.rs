@@ -13,7 +13,9 @@ fn nice_step(x: f64) -> Option<f64> {
         return None;
     }
     let power = 10f64.powf(x.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * power >= x * (1.0 - 1e-9));
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .find(|m| m * power >= x * (1.0 - 1e-9));
     Some(step.unwrap_or(10.0) * power)
 }
 
@@ -36,7 +38,11 @@ pub(super) fn round_values(low: f32, high: f32, count: usize) -> Vec<(f64, Strin
 fn label(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     // "-0.0" is 0.
-    match text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.') {
+    match text
+        .trim_start_matches('-')
+        .chars()
+        .all(|c| c == '0' || c == '.')
+    {
         true => text.trim_start_matches('-').to_owned(),
         false => text,
     }
@@ -61,14 +67,20 @@ pub(super) fn frequency_ticks(row_hz: &[f32], count: usize) -> Vec<Tick> {
         return Vec::new();
     };
     let values: Vec<f32> = match is_linear(row_hz) {
-        true => round_values(low, high, count).iter().map(|(hz, _)| *hz as f32).collect(),
+        true => round_values(low, high, count)
+            .iter()
+            .map(|(hz, _)| *hz as f32)
+            .collect(),
         false => doublings(low, high, count),
     };
     values
         .into_iter()
         .filter_map(|hz| {
             let at = place(row_hz, hz)?;
-            Some(Tick { at, label: hertz(hz) })
+            Some(Tick {
+                at,
+                label: hertz(hz),
+            })
         })
         .collect()
 }
@@ -124,7 +136,10 @@ mod tests {
         let ticks = time_ticks(64, 0.1475, 5);
         assert_eq!(labels(&ticks), ["0", "2", "4", "6", "8"]);
         assert!((ticks[1].at - 2.0 / 0.1475).abs() < 1e-4);
-        assert_eq!(labels(&time_ticks(32, 0.01, 4)), ["0.0", "0.1", "0.2", "0.3"]);
+        assert_eq!(
+            labels(&time_ticks(32, 0.01, 4)),
+            ["0.0", "0.1", "0.2", "0.3"]
+        );
         assert!(time_ticks(1, 0.1, 4).is_empty());
     }
 
@@ -147,7 +162,9 @@ mod tests {
 
     #[test]
     fn mel_frequencies_get_doublings() {
-        let rows: Vec<f32> = (0..64).map(|i| 700.0 * (10f32.powf(i as f32 / 60.0) - 1.0)).collect();
+        let rows: Vec<f32> = (0..64)
+            .map(|i| 700.0 * (10f32.powf(i as f32 / 60.0) - 1.0))
+            .collect();
         let ticks = frequency_ticks(&rows, 4);
         assert_eq!(labels(&ticks), ["500", "1k", "2k", "4k"]);
         assert!(ticks.windows(2).all(|pair| pair[1].at > pair[0].at));

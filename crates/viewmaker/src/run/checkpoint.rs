@@ -55,7 +55,12 @@ impl Checkpoint {
         self.tensors.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
             let path = at.join(format!("{name}.safetensors"));
-            RunError::damaged(&path, "file", "to exist", format!("only {}", known.join(", ")))
+            RunError::damaged(
+                &path,
+                "file",
+                "to exist",
+                format!("only {}", known.join(", ")),
+            )
         })
     }
 
@@ -84,7 +89,10 @@ impl Checkpoint {
                 None => return Err(RunError::damaged(&path, place, wanted, "no such tensor")),
             }
         }
-        match tensors.keys().find(|name| !expected.contains_key(name.as_str())) {
+        match tensors
+            .keys()
+            .find(|name| !expected.contains_key(name.as_str()))
+        {
             Some(extra) => Err(RunError::damaged(
                 &path,
                 format!("tensor `{extra}`"),
@@ -219,11 +227,21 @@ fn read_manifest(folder: &Path) -> Result<Manifest, RunError> {
     let path = folder.join(MANIFEST);
     let text = fs::read(&path).map_err(RunError::io(&path, "read"))?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| {
-        RunError::damaged(&path, "content", "the description of a checkpoint", error.to_string())
+        RunError::damaged(
+            &path,
+            "content",
+            "the description of a checkpoint",
+            error.to_string(),
+        )
     })?;
     if manifest.format != FORMAT {
         let found = manifest.format.to_string();
-        return Err(RunError::damaged(&path, "format", FORMAT.to_string(), found));
+        return Err(RunError::damaged(
+            &path,
+            "format",
+            FORMAT.to_string(),
+            found,
+        ));
     }
     Ok(manifest)
 }

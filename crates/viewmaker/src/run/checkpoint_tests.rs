@@ -60,19 +60,31 @@ fn damage_names_the_file() {
     let whole = fs::read(&file).unwrap();
     fs::write(&file, &whole[..whole.len() - 3]).unwrap();
     let message = error_of(Checkpoint::read(&place));
-    assert!(message.contains("encoder.safetensors: length: expected"), "{message}");
+    assert!(
+        message.contains("encoder.safetensors: length: expected"),
+        "{message}"
+    );
     let mut flipped = whole.clone();
     let last = flipped.len() - 1;
     flipped[last] ^= 1;
     fs::write(&file, flipped).unwrap();
     let message = error_of(Checkpoint::read(&place));
-    assert!(message.contains("encoder.safetensors: content: expected checksum"), "{message}");
+    assert!(
+        message.contains("encoder.safetensors: content: expected checksum"),
+        "{message}"
+    );
     fs::remove_file(&file).unwrap();
     let message = error_of(Checkpoint::read(&place));
-    assert!(message.contains("encoder.safetensors: cannot read"), "{message}");
+    assert!(
+        message.contains("encoder.safetensors: cannot read"),
+        "{message}"
+    );
     fs::write(place.join(MANIFEST), "{\"format\": 1").unwrap();
     let message = error_of(Checkpoint::read(&place));
-    assert!(message.contains("checkpoint.json: content: expected the description"), "{message}");
+    assert!(
+        message.contains("checkpoint.json: content: expected the description"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -84,11 +96,23 @@ fn another_model_is_refused() {
     };
     check(&[("fc.weight", &[2, 3]), ("fc.bias", &[2])]).unwrap();
     let message = error_of(check(&[("fc.weight", &[2, 4]), ("fc.bias", &[2])]));
-    assert!(message.contains("`fc.weight`: expected shape [2, 4], found shape [2, 3]"), "{message}");
+    assert!(
+        message.contains("`fc.weight`: expected shape [2, 4], found shape [2, 3]"),
+        "{message}"
+    );
     let message = error_of(check(&[("fc.weight", &[2, 3])]));
-    assert!(message.contains("`fc.bias`: expected only tensors of the model"), "{message}");
+    assert!(
+        message.contains("`fc.bias`: expected only tensors of the model"),
+        "{message}"
+    );
     let message = error_of(check(&[("conv.weight", &[1])]));
-    assert!(message.contains("`conv.weight`: expected shape [1], found no such"), "{message}");
+    assert!(
+        message.contains("`conv.weight`: expected shape [1], found no such"),
+        "{message}"
+    );
     let message = error_of(checkpoint.check_shapes("viewmaker", [], at));
-    assert!(message.contains("viewmaker.safetensors: file: expected to exist"), "{message}");
+    assert!(
+        message.contains("viewmaker.safetensors: file: expected to exist"),
+        "{message}"
+    );
 }

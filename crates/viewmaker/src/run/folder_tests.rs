@@ -2,9 +2,9 @@ use super::*;
 use crate::config::preset;
 use crate::progress::StepReport;
 use crate::run::TensorMap;
-use viewmaker_exec::Tensor;
 use serde_json::json;
 use std::collections::BTreeMap;
+use viewmaker_exec::Tensor;
 
 fn checkpoint(step: u64) -> Checkpoint {
     let weight = Tensor::new(vec![2], vec![step as f32; 2]).unwrap();
@@ -42,7 +42,13 @@ fn keeps_the_last_and_the_best() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("run");
     let mut run = RunDir::create(Some(&path), &config()).unwrap();
-    for (step, score) in [(10, Some(0.5)), (20, Some(0.7)), (30, None), (40, Some(0.7)), (50, Some(0.6))] {
+    for (step, score) in [
+        (10, Some(0.5)),
+        (20, Some(0.7)),
+        (30, None),
+        (40, Some(0.7)),
+        (50, Some(0.6)),
+    ] {
         run.save_checkpoint(&checkpoint(step), score).unwrap();
     }
     assert_eq!(steps(&path), [20, 40, 50]);
@@ -71,7 +77,10 @@ fn goes_on_where_it_stopped() {
     let metrics = fs::read_to_string(path.join(METRICS)).unwrap();
     let lines: Vec<&str> = metrics.lines().collect();
     assert_eq!(lines.len(), 2, "{metrics}");
-    assert!(lines[1].starts_with("{\"event\":\"step\",\"step\":2,"), "{metrics}");
+    assert!(
+        lines[1].starts_with("{\"event\":\"step\",\"step\":2,"),
+        "{metrics}"
+    );
 }
 
 #[test]
@@ -99,11 +108,15 @@ fn other_peoples_folders_stay_as_they_are() {
     let mut run = RunDir::create(Some(&path), &config()).unwrap();
     run.record_step(&report(1)).unwrap();
     drop(run);
-    let message = RunDir::create(Some(&path), &config()).unwrap_err().to_string();
+    let message = RunDir::create(Some(&path), &config())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("continue it with --resume"), "{message}");
     let file = home.path().join("file");
     fs::write(&file, "x").unwrap();
-    let message = RunDir::create(Some(&file), &config()).unwrap_err().to_string();
+    let message = RunDir::create(Some(&file), &config())
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("cannot use as a run folder"), "{message}");
 }
 
@@ -142,7 +155,13 @@ fn folders_without_a_run_say_what_is_missing() {
     let home = tempfile::tempdir().unwrap();
     let error = RunDir::open(home.path()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().ends_with("no run folder: it has no config.toml"));
-    let message = RunDir::open(&home.path().join("x")).unwrap_err().to_string();
+    assert!(
+        error
+            .to_string()
+            .ends_with("no run folder: it has no config.toml")
+    );
+    let message = RunDir::open(&home.path().join("x"))
+        .unwrap_err()
+        .to_string();
     assert!(message.ends_with("there is no such folder"), "{message}");
 }

@@ -28,8 +28,11 @@ impl Metrics {
 
     /// Writes `record` as a line that says which `event` it is.
     pub(super) fn append(&mut self, event: &str, record: &impl Serialize) -> Result<(), RunError> {
-        let mut line = serde_json::to_string(&Event { event, body: record })
-            .map_err(|error| RunError::io(&self.path, "write")(error.into()))?;
+        let mut line = serde_json::to_string(&Event {
+            event,
+            body: record,
+        })
+        .map_err(|error| RunError::io(&self.path, "write")(error.into()))?;
         line.push('\n');
         self.file
             .write_all(line.as_bytes())
@@ -91,13 +94,17 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut metrics = Metrics::open(path.clone()).unwrap();
         for step in 1..=5 {
-            metrics.append("step", &json!({"step": step, "w": 0.5})).unwrap();
+            metrics
+                .append("step", &json!({"step": step, "w": 0.5}))
+                .unwrap();
         }
         metrics.sync().unwrap();
         let mut torn = OpenOptions::new().append(true).open(&path).unwrap();
         torn.write_all(b"{\"step\": 3, \"lo").unwrap();
         metrics.truncate_after(3).unwrap();
-        metrics.append("step", &json!({"step": 4, "w": 0.25})).unwrap();
+        metrics
+            .append("step", &json!({"step": 4, "w": 0.25}))
+            .unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");

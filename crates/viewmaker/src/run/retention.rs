@@ -28,14 +28,16 @@ impl Best {
         let best: Self = serde_json::from_slice(&text).map_err(|error| {
             RunError::damaged(&path, "content", "step and score", error.to_string())
         })?;
-        let there = checkpoints.join(Checkpoint::folder_name(best.step)).is_dir();
+        let there = checkpoints
+            .join(Checkpoint::folder_name(best.step))
+            .is_dir();
         Ok(there.then_some(best))
     }
 
     fn write(&self, checkpoints: &Path) -> Result<(), RunError> {
         let path = checkpoints.join(FILE);
-        let text = serde_json::to_vec(self)
-            .map_err(|error| RunError::io(&path, "write")(error.into()))?;
+        let text =
+            serde_json::to_vec(self).map_err(|error| RunError::io(&path, "write")(error.into()))?;
         write_atomically(&path, &text)
     }
 }

@@ -33,7 +33,12 @@ pub(super) fn encode(path: &Path, tensors: &TensorMap) -> Result<Vec<u8>, RunErr
         views.insert(name.as_str(), view);
     }
     safetensors::serialize(views, None).map_err(|error| {
-        RunError::damaged(path, "content", "tensors that can be stored", error.to_string())
+        RunError::damaged(
+            path,
+            "content",
+            "tensors that can be stored",
+            error.to_string(),
+        )
     })
 }
 
@@ -56,7 +61,12 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<TensorMap, RunError> {
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
             let place = format!("tensor `{name}`");
-            return Err(RunError::damaged(path, place, "F32", view.dtype().to_string()));
+            return Err(RunError::damaged(
+                path,
+                place,
+                "F32",
+                view.dtype().to_string(),
+            ));
         }
         let tensor = Tensor {
             shape: view.shape().to_vec(),
@@ -84,9 +94,19 @@ mod tests {
     fn tensors_survive_bit_for_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");
-        let odd = vec![f32::NAN, -0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY, 1.0, -1e30];
+        let odd = vec![
+            f32::NAN,
+            -0.0,
+            f32::MIN_POSITIVE / 2.0,
+            f32::INFINITY,
+            1.0,
+            -1e30,
+        ];
         let mut tensors = TensorMap::new();
-        tensors.insert("a.weight".into(), Tensor::new(vec![2, 3], odd.clone()).unwrap());
+        tensors.insert(
+            "a.weight".into(),
+            Tensor::new(vec![2, 3], odd.clone()).unwrap(),
+        );
         tensors.insert("scalar".into(), Tensor::new(vec![], vec![7.0]).unwrap());
         tensors.insert("empty".into(), Tensor::new(vec![0, 4], vec![]).unwrap());
         write_tensors(&path, &tensors).unwrap();
@@ -108,7 +128,10 @@ mod tests {
         };
         let tensors = TensorMap::from([("w".to_owned(), wrong)]);
         let message = encode(Path::new("x"), &tensors).unwrap_err().to_string();
-        assert!(message.contains("tensor `w`") && message.contains("3 elements"), "{message}");
+        assert!(
+            message.contains("tensor `w`") && message.contains("3 elements"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -121,7 +144,10 @@ mod tests {
         for length in [0, 4, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
             let message = read_tensors(&path).unwrap_err().to_string();
-            assert!(message.contains("a.safetensors: content: expected a whole"), "{message}");
+            assert!(
+                message.contains("a.safetensors: content: expected a whole"),
+                "{message}"
+            );
         }
     }
 }

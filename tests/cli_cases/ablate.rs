@@ -1,0 +1,92 @@
+use super::support::{run, succeed};
+use std::fs;
+
+const GRID: &str = r#"
+title = "Views"
+modalities = ["image"]
+seeds = [0, 1]
+
+[base]
+train.steps = 2
+train.batch_size = 8
+data.embedded_train = 32
+data.embedded_test = 16
+data.image.size = 16
+viewmaker.widths = [4, 6, 8]
+viewmaker.num_res_blocks = 1
+
+[grid]
+views.source = ["learned", "none"]
+"#;
+
+#[test]
+fn a_grid_becomes_a_table_and_goes_on_where_it_stopped() {
+    let home = tempfile::tempdir().expect("a folder");
+    fs::write(home.path().join("grid.toml"), GRID).expect("a file");
+    let ran = succeed(home.path(), &["ablate", "grid.toml", "--jobs", "2"]);
+    assert!(ran.err.contains("4 runs, 4 of them to do"), "{}", ran.err);
+    assert!(ran.out.starts_with("## Views"), "{}", ran.out);
+    let out = home.path().join("runs/grid");
+    let table = fs::read_to_string(out.join("table.csv")).expect("a table");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[1].starts_with("image,learned,2,"), "{table}");
+    assert!(lines[2].starts_with("image,none,2,"), "{table}");
+    assert_eq!(
+        fs::read_to_string(out.join("table.md"))
+            .expect("a table")
+            .trim(),
+        ran.out.trim()
+    );
+
+    // One run has not finished: only that one is done again, and the table is the same.
+    fs::remove_file(out.join("image-source=none-seed=1/summary.json")).expect("a summary");
+    let again = succeed(home.path(), &["ablate", "grid.toml"]);
+    assert!(
+        again.err.contains("4 runs, 1 of them to do"),
+        "{}",
+        again.err
+    );
+    assert_eq!(again.out, ran.out);
+
+    let other = run(
+        home.path(),
+        &["ablate", "grid.toml", "--set", "train.steps=3"],
+    );
+    assert_eq!(other.code, 2);
+    assert!(
+        other
+            .err
+            .contains("train.steps = 3 differs from the run's 2"),
+        "{}",
+        other.err
+    );
+}
+
+#[test]
+fn a_failing_run_does_not_stop_the_others() {
+    let home = tempfile::tempdir().expect("a folder");
+    // A batch of 64 cannot be filled from 32 examples.
+    let grid = GRID.replace(
+        "views.source = [\"learned\", \"none\"]",
+        "train.batch_size = [64, 8]",
+    );
+    fs::write(
+        home.path().join("grid.toml"),
+        grid.replace("seeds = [0, 1]", "seeds = [0]"),
+    )
+    .expect("a file");
+    let ran = run(home.path(), &["ablate", "grid.toml", "--out", "out"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("1 of 2 runs failed"), "{}", ran.err);
+    assert!(
+        ran.err.contains("batch_size=64") && ran.err.contains("64"),
+        "{}",
+        ran.err
+    );
+    let table = fs::read_to_string(home.path().join("out/table.csv")).expect("a table");
+    assert!(
+        table.contains("image,64,0,") && table.contains("image,8,1,"),
+        "{table}"
+    );
+}

@@ -1,0 +1,150 @@
+use super::support::{small, succeed};
+use serde_json::Value;
+use std::fs;
+
+fn events(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+#[test]
+fn a_run_leaves_everything_behind() {
+    let home = tempfile::tempdir().expect("a folder");
+    let ran = succeed(
+        home.path(),
+        &small(&["train", "--modality", "image", "--epochs", "1"]),
+    );
+    for part in [
+        "kNN accuracy on held-out data",
+        "before training",
+        "runs/image-001/views/views.png",
+        "next: viewmaker eval runs/image-001",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    let run = home.path().join("runs/image-001");
+    for file in [
+        "config.toml",
+        "metrics.jsonl",
+        "log.txt",
+        "summary.json",
+        "views/views.png",
+        "views/views.safetensors",
+        "checkpoints/step-00000006/encoder.safetensors",
+    ] {
+        assert!(run.join(file).is_file(), "{file} is missing");
+    }
+    let metrics = events(&fs::read_to_string(run.join("metrics.jsonl")).unwrap());
+    let steps = metrics
+        .iter()
+        .filter(|event| event["event"] == "step")
+        .count();
+    assert_eq!(steps, 6, "48 examples in batches of 8");
+    assert!(
+        metrics
+            .iter()
+            .any(|event| event["event"] == "epoch" && event["knn_accuracy"].is_number())
+    );
+
+    let ran = succeed(home.path(), &["eval", "runs/image-001", "--json"]);
+    let last = events(&ran.out).pop().expect("a result");
+    assert_eq!(last["step"], 6);
+    assert!(last["results"][0]["result"]["accuracy"].is_number());
+    let ran = succeed(
+        home.path(),
+        &[
+            "views",
+            "runs/image-001",
+            "--count",
+            "3",
+            "--out",
+            "pictures",
+        ],
+    );
+    assert!(
+        ran.out.starts_with("views of 3 examples, mean |view"),
+        "{}",
+        ran.out
+    );
+    let picture = image::open(home.path().join("pictures/views.png")).expect("a picture");
+    assert!(picture.width() > 300);
+}
+
+#[test]
+fn json_output_ends_with_the_result() {
+    let home = tempfile::tempdir().expect("a folder");
+    let args = [
+        "train",
+        "--modality",
+        "image",
+        "--steps",
+        "2",
+        "--out",
+        "run",
+        "--json",
+    ];
+    let ran = succeed(home.path(), &small(&args));
+    let events = events(&ran.out);
+    let steps: Vec<&Value> = events.iter().filter(|e| e["event"] == "step").collect();
+    assert_eq!(steps.len(), 2);
+    assert!(steps[0]["encoder_loss"].is_number() && steps[0]["mean_abs_delta"].is_number());
+    let last = events.last().expect("events");
+    assert_eq!(last["event"], "result");
+    assert_eq!(last["summary"]["steps"], 2);
+    assert!(
+        last["pictures"][0]
+            .as_str()
+            .is_some_and(|path| path.ends_with("views.png"))
+    );
+}
+
+#[test]
+fn speech_views_can_be_heard() {
+    let home = tempfile::tempdir().expect("a folder");
+    let args = [
+        "train",
+        "--modality",
+        "speech",
+        "--steps",
+        "1",
+        "--out",
+        "run",
+    ];
+    succeed(home.path(), &small(&args));
+    for file in ["views.png", "000-original.wav", "000-view-1.wav"] {
+        assert!(
+            home.path().join("run/views").join(file).is_file(),
+            "{file} is missing"
+        );
+    }
+    let ran = succeed(
+        home.path(),
+        &[
+            "views",
+            "run",
+            "--input",
+            "run/views/000-original.wav",
+            "--out",
+            "own",
+        ],
+    );
+    assert!(ran.out.starts_with("views of 1 example,"), "{}", ran.out);
+}
+
+#[test]
+fn sensor_streams_train() {
+    let home = tempfile::tempdir().expect("a folder");
+    let args = [
+        "train",
+        "--modality",
+        "sensor",
+        "--steps",
+        "1",
+        "--out",
+        "run",
+        "--set=views.source=noise",
+    ];
+    succeed(home.path(), &small(&args));
+    assert!(home.path().join("run/views/views-000.png").is_file());
+}

@@ -1,0 +1,134 @@
+use super::support::{command, run, small, succeed};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+/// Every byte that a run's result consists of: weights, optimiser state, metrics.
+fn bits(run: &Path, step: u64) -> BTreeMap<String, Vec<u8>> {
+    let checkpoint = run.join(format!("checkpoints/step-{step:08}"));
+    let mut bits = BTreeMap::new();
+    for entry in fs::read_dir(&checkpoint).expect("a checkpoint") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|end| end == "safetensors") {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            bits.insert(name, fs::read(&path).expect("a file"));
+        }
+    }
+    assert!(bits.len() >= 4, "{:?}", bits.keys());
+    bits.insert(
+        "metrics".into(),
+        fs::read(run.join("metrics.jsonl")).expect("metrics"),
+    );
+    bits
+}
+
+fn same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) {
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (name, bytes) in a {
+        assert!(bytes == &b[name], "{name} differs");
+    }
+}
+
+fn train<'a>(rest: &[&'a str]) -> Vec<&'a str> {
+    let first = [
+        "train",
+        "--modality",
+        "image",
+        "--steps",
+        "20",
+        "--set=train.checkpoint_every=3",
+    ];
+    small(&first.iter().chain(rest).copied().collect::<Vec<_>>())
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let home = tempfile::tempdir().expect("a folder");
+    succeed(home.path(), &train(&["--out", "one", "--threads", "1"]));
+    succeed(home.path(), &train(&["--out", "two", "--threads", "2"]));
+    same(
+        &bits(&home.path().join("one"), 20),
+        &bits(&home.path().join("two"), 20),
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_or_killed_run_goes_on_bit_by_bit() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let home = tempfile::tempdir().expect("a folder");
+    succeed(home.path(), &train(&["--out", "whole"]));
+    let whole = bits(&home.path().join("whole"), 20);
+    for (name, signal, at_step, code) in [
+        ("stopped", Signal::INT, 8, Some(130)),
+        ("killed", Signal::KILL, 11, None),
+    ] {
+        let mut child = command(home.path(), &train(&["--out", name, "--json"]))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let output = BufReader::new(child.stdout.take().expect("output"));
+        let pid = Pid::from_child(&child);
+        let mut said = Vec::new();
+        for line in output.lines() {
+            let line = line.expect("a line");
+            if line.contains("\"event\":\"step\"") && line.contains(&format!("\"step\":{at_step},"))
+            {
+                kill_process(pid, signal).expect("the signal is sent");
+            }
+            said.push(line);
+        }
+        assert_eq!(child.wait().expect("an end").code(), code, "{said:?}");
+        let run_folder = home.path().join(name);
+        assert!(
+            !run_folder.join("summary.json").exists(),
+            "{name} must not have finished"
+        );
+        if code.is_some() {
+            let last = said.last().expect("a message");
+            assert!(
+                last.contains("go on with: viewmaker train --resume stopped"),
+                "{last}"
+            );
+        }
+        succeed(home.path(), &["train", "--resume", name]);
+        same(&bits(&run_folder, 20), &whole);
+    }
+}
+
+#[test]
+fn a_finished_run_can_be_extended() {
+    let home = tempfile::tempdir().expect("a folder");
+    succeed(
+        home.path(),
+        &small(&[
+            "train",
+            "--modality",
+            "image",
+            "--steps",
+            "2",
+            "--out",
+            "run",
+        ]),
+    );
+    let again = run(
+        home.path(),
+        &small(&["train", "--modality", "image", "--out", "run"]),
+    );
+    assert_eq!(again.code, 2);
+    assert!(
+        again.err.contains("continue it with --resume run"),
+        "{}",
+        again.err
+    );
+    succeed(home.path(), &["train", "--resume", "run", "--steps", "4"]);
+    assert!(home.path().join("run/checkpoints/step-00000004").is_dir());
+    let config = fs::read_to_string(home.path().join("run/config.toml")).expect("a configuration");
+    assert!(config.contains("\nsteps = 4\n"), "{config}");
+}
