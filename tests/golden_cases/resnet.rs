@@ -1,0 +1,93 @@
+//! The encoders: outputs, batch-norm state and gradients, in training and evaluation mode.
+
+use super::each_case;
+use super::network::{Run, Setup, base, tensors};
+use super::viewmaker::first_filled;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use viewmaker_golden::{Case, GoldenError, Report};
+use viewmaker_net::zoo::{EncoderConfig, Projection, encoder};
+use viewmaker_ops::Mode;
+
+#[test]
+fn resnets() {
+    each_case("resnet18_small", check);
+}
+
+fn check(case: &Case) -> Result<(), GoldenError> {
+    let x = case.f32("in.x")?;
+    let small = case.parameter("kind").and_then(|v| v.as_str()) == Some("small");
+    let config = EncoderConfig {
+        name: if small { "resnet18-small" } else { "resnet18" }.to_string(),
+        input: [x.shape[1], x.shape[2], x.shape[3]],
+        embedding_dim: case.number("num_classes")? as usize,
+        projection: Projection::Linear,
+        normalization: None,
+    };
+    let net = Arc::new(encoder(&config).unwrap());
+    let salt = case.number("salt")? as u64;
+    let setup = |mode| Setup {
+        net: Arc::clone(&net),
+        batch: x.shape[0],
+        mode,
+        feeds: vec![x.data.clone()],
+        tensors: tensors(&net, salt, |_| None),
+        seed: case.f32("in.R").unwrap().data,
+    };
+    let mut report = Report::new(case);
+    let modes = case.parameter("modes").and_then(|v| v.as_array()).unwrap();
+    for mode in modes.iter().filter_map(|v| v.as_str()) {
+        let setup = setup(if mode == "train" {
+            Mode::Train
+        } else {
+            Mode::Eval
+        });
+        let run = setup.run();
+        let prefix = format!("{mode}.");
+        let compared = case.specs().filter(|(_, spec)| spec.role.is_compared());
+        let names: BTreeSet<&str> = compared
+            .map(|(name, _)| base(name))
+            .filter(|name| name.starts_with(&prefix) || name.starts_with("check."))
+            .collect();
+        for name in names {
+            let own = name.strip_prefix(&prefix).unwrap_or(name);
+            match result(own, &setup, &run, salt) {
+                Some(got) => report.check_reduced(name, &got),
+                None => panic!("{}: no rule for the tensor {name}", case.name()),
+            }
+        }
+    }
+    print!("resnet ");
+    report.finish()
+}
+
+fn result(name: &str, setup: &Setup, run: &Run, salt: u64) -> Option<Vec<f64>> {
+    let output = &run.values["fc"];
+    match name {
+        "out" => Some(output.clone()),
+        "L" => {
+            let products = output.iter().zip(&setup.seed);
+            Some(vec![products.map(|(v, r)| v * f64::from(*r)).sum()])
+        }
+        "grad.in.x" => run.grads.get("x").cloned(),
+        "act.features" => value_of(run, "features"),
+        _ => {
+            let value = name.strip_prefix("act.").and_then(|module| {
+                // The output of a stage is that of its last block.
+                value_of(run, &format!("{module}.1")).or(value_of(run, module))
+            });
+            let param = name.strip_prefix("grad.param.");
+            let state = name.strip_prefix("buffer_after.");
+            value
+                .or(param.and_then(|p| run.param_grads.get(p).cloned()))
+                .or(state.and_then(|s| run.state.get(s).cloned()))
+                .or(first_filled(name, run, salt))
+        }
+    }
+}
+
+fn value_of(run: &Run, name: &str) -> Option<Vec<f64>> {
+    let value = run.net.value(name).ok()?;
+    let node = &run.net.values()[value.index()].name;
+    run.values.get(node).cloned()
+}
