@@ -206,13 +206,9 @@ impl File<'_> {
             .table
             .get(key)
             .map_or("nothing".to_owned(), Value::to_string);
-        Error::Config(ConfigError::Value {
-            origin: self.source.origin(&[key]),
-            key: key.to_owned(),
-            value,
-            wanted: format!("expected {expected}"),
-            nearest: None,
-        })
+        ConfigError::value(key, value, expected)
+            .at(self.source.origin(&[key]))
+            .into()
     }
 
     fn text(&self, key: &str) -> Result<Option<String>> {
@@ -251,13 +247,8 @@ impl File<'_> {
         let mut grid = Vec::new();
         for (key, value, origin) in settings {
             let Value::Array(values) = value else {
-                return Err(Error::Config(ConfigError::Value {
-                    origin,
-                    key,
-                    value: value.to_string(),
-                    wanted: "expected a list of values to compare".to_owned(),
-                    nearest: None,
-                }));
+                let expected = "a list of values to compare";
+                return Err(ConfigError::value(key, value, expected).at(origin).into());
             };
             // A mistake in the grid should show with its line, before anything runs.
             for value in &values {

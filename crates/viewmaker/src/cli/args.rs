@@ -123,11 +123,7 @@ fn modality_parser() -> PossibleValuesParser {
 /// A number as TOML has them.
 fn whole(number: u64, key: &str, flag: &'static str) -> Result<Value, config::ConfigError> {
     i64::try_from(number).map(Value::Integer).map_err(|_| {
-        let mut error = config::ConfigError::value(key, number, "2⁶³ − 1 or less");
-        if let config::ConfigError::Value { origin, .. } = &mut error {
-            *origin = Origin::Flag(flag);
-        }
-        error
+        config::ConfigError::value(key, number, "2⁶³ − 1 or less").at(Origin::Flag(flag))
     })
 }
 

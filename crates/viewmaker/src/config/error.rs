@@ -64,19 +64,8 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A key has a value that cannot work.
-    #[error("{origin}{key} = {value}: {wanted}{}", suggestion(.nearest))]
-    Value {
-        /// Where.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// Its value.
-        value: String,
-        /// What would work: `expected …`, `must …`.
-        wanted: String,
-        /// The word that was probably meant, where it is one of a few.
-        nearest: Option<String>,
-    },
+    #[error(transparent)]
+    Value(Box<WrongValue>),
     /// A section is used as a key, or the other way round.
     #[error("{origin}`{key}` is {found}; write {instead}")]
     Structure {
@@ -107,6 +96,22 @@ pub enum ConfigError {
     },
 }
 
+/// A key with a value that cannot work.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}{key} = {value}: {wanted}{}", suggestion(.nearest))]
+pub struct WrongValue {
+    /// Where.
+    pub origin: Origin,
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// What would work: `expected …`, `must …`.
+    pub wanted: String,
+    /// The word that was probably meant, where it is one of a few.
+    pub nearest: Option<String>,
+}
+
 fn suggestion(nearest: &Option<String>) -> String {
     nearest
         .as_ref()
@@ -130,13 +135,31 @@ impl ConfigError {
         value: impl fmt::Display,
         wanted: impl Into<String>,
     ) -> Self {
-        Self::Value {
+        Self::Value(Box::new(WrongValue {
             origin: Origin::Default,
             key: key.into(),
             value: value.to_string(),
             wanted: wanted.into(),
             nearest: None,
+        }))
+    }
+
+    /// The same error, its value written at `origin`.
+    #[must_use]
+    pub fn at(mut self, origin: Origin) -> Self {
+        if let Self::Value(wrong) = &mut self {
+            wrong.origin = origin;
         }
+        self
+    }
+
+    /// The same error, suggesting the most similar of the words that would have worked.
+    #[must_use]
+    pub fn suggesting<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
+        if let Self::Value(wrong) = &mut self {
+            wrong.nearest = nearest(wrong.value.trim_matches('"'), words);
+        }
+        self
     }
 }
 

@@ -178,16 +178,10 @@ fn find<'s>(
 }
 
 fn wrong_value(key: &str, value: &str, kind: &Kind, origin: &Origin) -> ConfigError {
-    let nearest = match kind {
-        Kind::Choice(words) => nearest(value.trim_matches('"'), words.iter().copied()),
-        _ => None,
-    };
-    ConfigError::Value {
-        origin: origin.clone(),
-        key: key.to_owned(),
-        value: value.to_owned(),
-        wanted: format!("expected {kind}"),
-        nearest,
+    let error = ConfigError::value(key, value, kind).at(origin.clone());
+    match kind {
+        Kind::Choice(words) => error.suggesting(words.iter().copied()),
+        _ => error,
     }
 }
 

@@ -18,7 +18,7 @@ mod validate;
 mod write;
 
 pub use docs::doc;
-pub use error::{ConfigError, Origin, nearest};
+pub use error::{ConfigError, Origin, WrongValue, nearest};
 pub use layer::{Entry, Layer};
 pub use preset::preset;
 pub use resolve::resolve;

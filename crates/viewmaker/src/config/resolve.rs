@@ -1,6 +1,6 @@
 //! From layers to a configuration.
 
-use super::error::{ConfigError, Origin, nearest};
+use super::error::{ConfigError, Origin};
 use super::{Config, Layer, modality_names, preset, set, to_table};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -15,18 +15,15 @@ pub fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {
     let modality = entries()
         .filter(|entry| entry.key == "modality")
         .filter_map(|entry| Some((entry.value.as_ref()?.as_str()?, &entry.origin)))
-        .last();
+        .next_back();
     let Some((modality, origin)) = modality else {
         return Err(ConfigError::MissingModality(modality_names().join("|")));
     };
     if !modality_names().contains(&modality) {
-        return Err(ConfigError::Value {
-            origin: origin.clone(),
-            key: "modality".to_owned(),
-            value: modality.to_owned(),
-            wanted: format!("expected one of {}", modality_names().join(", ")),
-            nearest: nearest(modality, modality_names()),
-        });
+        let words = modality_names();
+        let expected = format!("one of {}", words.join(", "));
+        let error = ConfigError::value("modality", modality, expected);
+        return Err(error.at(origin.clone()).suggesting(words));
     }
     let mut table = to_table(&preset(modality));
     let mut origins = HashMap::new();
@@ -55,11 +52,10 @@ fn deserialize(value: Value) -> Result<Config, ConfigError> {
 }
 
 /// Adds the place where the offending value was written.
-fn locate(mut error: ConfigError, origins: &HashMap<&str, &Origin>) -> ConfigError {
-    if let ConfigError::Value { origin, key, .. } = &mut error
-        && let Some(found) = origins.get(key.as_str())
-    {
-        *origin = (*found).clone();
-    }
-    error
+fn locate(error: ConfigError, origins: &HashMap<&str, &Origin>) -> ConfigError {
+    let origin = match &error {
+        ConfigError::Value(wrong) => origins.get(wrong.key.as_str()).map(|o| (*o).clone()),
+        _ => None,
+    };
+    error.at(origin.unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! The ranges of all values. Types have been checked before.
 
 use super::Config;
-use super::error::{ConfigError, nearest};
+use super::error::ConfigError;
 use super::sections::*;
 use std::fmt::Display;
 use viewmaker_data::DataError;
@@ -158,11 +158,8 @@ fn word(key: &str, value: &str, words: Vec<&'static str>) -> Result<(), ConfigEr
     if words.contains(&value) {
         return Ok(());
     }
-    let mut error = ConfigError::value(key, value, format!("one of {}", words.join(", ")));
-    if let ConfigError::Value { nearest: slot, .. } = &mut error {
-        *slot = nearest(value, words);
-    }
-    Err(error)
+    let expected = format!("one of {}", words.join(", "));
+    Err(ConfigError::value(key, value, expected).suggesting(words))
 }
 
 /// An option that the data crate refused, as an error of the configuration.

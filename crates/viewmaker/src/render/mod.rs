@@ -29,7 +29,8 @@ fn quantile(values: impl Iterator<Item = f32>, q: f64) -> f32 {
 fn round_down_nicely(x: f32) -> f32 {
     let mut nice = 1.0f32;
     for factor in [2.0, 2.5, 2.0].into_iter().cycle().take(18) {
-        if nice * factor > x {
+        // With some slack: 4.9999 is meant to be 5.
+        if nice * factor > 1.001 * x {
             break;
         }
         nice *= factor;
