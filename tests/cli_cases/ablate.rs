@@ -1,4 +1,4 @@
-use super::support::{run, succeed};
+use super::support::{command, run, succeed};
 use std::fs;
 
 const GRID: &str = r#"
@@ -88,5 +88,46 @@ fn a_failing_run_does_not_stop_the_others() {
     assert!(
         table.contains("image,64,0,") && table.contains("image,8,1,"),
         "{table}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_lets_the_runs_save() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::io::{BufRead, BufReader};
+    let home = tempfile::tempdir().expect("a folder");
+    fs::write(home.path().join("grid.toml"), GRID).expect("a file");
+    let args = [
+        "ablate",
+        "grid.toml",
+        "--jobs=2",
+        "--json",
+        "--out=out",
+        "--set=train.steps=1000000",
+    ];
+    let mut child = command(home.path(), &args)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("output")).lines();
+    let is_step = |line: &std::io::Result<String>| {
+        line.as_ref()
+            .is_ok_and(|line| line.contains("\"task\":\"runs\"") && line.contains("step"))
+    };
+    assert!(
+        lines.any(|line| is_step(&line)),
+        "a run gets to its first step"
+    );
+    kill_process(Pid::from_child(&child), Signal::INT).expect("the signal is sent");
+    let last = lines.last().expect("a message").expect("text");
+    assert_eq!(child.wait().expect("an end").code(), Some(130), "{last}");
+    assert!(last.contains("the same command goes on"), "{last}");
+    let first = home
+        .path()
+        .join("out/image-source=learned-seed=0/checkpoints");
+    assert!(
+        fs::read_dir(first).expect("checkpoints").count() > 0,
+        "nothing was saved"
     );
 }

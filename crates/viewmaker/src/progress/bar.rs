@@ -1,11 +1,13 @@
 //! Progress as a bar, for terminals.
 
 use super::{EpochReport, Meter, StepReport, TaskReport, TrainPlan, Ui, describe_epoch};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::time::Duration;
 
 /// Draws a progress bar on standard error.
 pub struct BarUi {
+    /// Keeps the bars of training and of a task inside it from overwriting each other.
+    screen: MultiProgress,
     train: Option<ProgressBar>,
     task: Option<(String, ProgressBar)>,
     meter: Option<Meter>,
@@ -22,6 +24,7 @@ impl BarUi {
     /// Nothing is drawn before something happens.
     pub fn new() -> Self {
         Self {
+            screen: MultiProgress::new(),
             train: None,
             task: None,
             meter: None,
@@ -29,8 +32,8 @@ impl BarUi {
         }
     }
 
-    fn bar(length: u64, template: &str) -> ProgressBar {
-        let bar = ProgressBar::new(length);
+    fn bar(screen: &MultiProgress, length: u64, template: &str) -> ProgressBar {
+        let bar = screen.add(ProgressBar::new(length));
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("━╸─"));
@@ -48,7 +51,11 @@ impl Ui for BarUi {
     fn on_start(&mut self, plan: &TrainPlan) {
         self.end_task();
         self.meter = Some(Meter::new(plan));
-        let bar = Self::bar(plan.steps, "{bar:24.cyan/dim} {pos}/{len} {wide_msg}");
+        let bar = Self::bar(
+            &self.screen,
+            plan.steps,
+            "{bar:12.cyan/dim} {pos}/{len} {wide_msg}",
+        );
         bar.set_position(plan.first_step);
         bar.enable_steady_tick(Duration::from_millis(500));
         self.train = Some(bar);
@@ -59,17 +66,8 @@ impl Ui for BarUi {
             return;
         };
         meter.advance(report.step);
-        let losses = super::describe_losses(
-            report.encoder_loss,
-            report.viewmaker_loss,
-            report.mean_abs_delta,
-        );
-        let knn = self
-            .knn
-            .map(|accuracy| format!(" · kNN {:.1} %", 100.0 * accuracy))
-            .unwrap_or_default();
         bar.set_position(report.step);
-        bar.set_message(format!("{losses}{knn} · {}", meter.describe()));
+        bar.set_message(brief(report, self.knn, meter));
     }
 
     fn on_epoch(&mut self, report: &EpochReport) {
@@ -90,8 +88,8 @@ impl Ui for BarUi {
             self.end_task();
         }
         let (_, bar) = self.task.get_or_insert_with(|| {
-            let template = "{prefix} {bar:24.green/dim} {pos}/{len} {wide_msg}";
-            let bar = Self::bar(report.total, template);
+            let template = "{prefix} {bar:12.green/dim} {pos}/{len} {wide_msg}";
+            let bar = Self::bar(&self.screen, report.total, template);
             bar.set_prefix(report.task.to_owned());
             (report.task.to_owned(), bar)
         });
@@ -103,12 +101,7 @@ impl Ui for BarUi {
     }
 
     fn on_message(&mut self, text: &str) {
-        let print = || eprintln_quietly(text);
-        match (&self.task, &self.train) {
-            (Some((_, bar)), _) => bar.suspend(print),
-            (None, Some(bar)) => bar.suspend(print),
-            (None, None) => print(),
-        }
+        self.screen.suspend(|| eprintln_quietly(text));
     }
 
     fn on_finish(&mut self) {
@@ -117,6 +110,24 @@ impl Ui for BarUi {
             bar.finish_and_clear();
         }
     }
+}
+
+/// What fits beside a bar on 80 columns: losses of encoder and viewmaker, mean |δ|, kNN accuracy,
+/// examples per second, time left.
+fn brief(report: &StepReport, knn: Option<f64>, meter: &Meter) -> String {
+    let mut loss = format!("loss {:.2}", report.encoder_loss);
+    if let Some(viewmaker) = report.viewmaker_loss {
+        loss = format!("{loss} / {viewmaker:.2}");
+    }
+    let delta = report.mean_abs_delta.map(|delta| format!("|δ| {delta:.3}"));
+    let knn = knn.map(|accuracy| format!("kNN {:.1} %", 100.0 * accuracy));
+    let rate = meter
+        .examples_per_second()
+        .map(|rate| format!("{rate:.0}/s"));
+    let left = meter.seconds_left().map(super::describe_seconds);
+    let left = left.map(|left| format!("{left} left"));
+    let parts = [Some(loss), delta, knn, rate, left];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `eprintln!` panics when standard error is closed; this does not.
@@ -137,10 +148,7 @@ mod tests {
         ui.on_step(&samples::step(4));
         let bar = ui.train.clone().unwrap();
         assert_eq!((bar.position(), bar.length()), (4, Some(20)));
-        assert!(
-            bar.message()
-                .starts_with("encoder 3.250 · viewmaker -3.250")
-        );
+        assert!(bar.message().starts_with("loss 3.25 / -3.25, |δ| 0.050, "));
         ui.on_task(&TaskReport {
             task: "kNN",
             done: 1,
