@@ -20,7 +20,7 @@ const HEAD: usize = Canvas::GLYPH + 8;
 /// Room for the labels of the frequency axis.
 const LEFT: usize = 6 * Canvas::GLYPH + 4;
 /// Room for the labels of the time axis.
-const BOTTOM: usize = 2 * Canvas::GLYPH + 8;
+const BOTTOM: usize = 2 * Canvas::GLYPH + 16;
 /// Maps are enlarged to about this many pixels.
 const PANEL: usize = 176;
 const BAR_WIDTH: usize = 14;
