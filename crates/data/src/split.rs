@@ -29,8 +29,13 @@ pub fn by_class(
     for (index, &label) in labels.iter().enumerate() {
         classes.entry(label).or_default().push(index);
     }
+    // Classes of one example are divided among themselves, or none of them would be held out.
+    let (rare, mut strata): (Vec<_>, Vec<_>) = classes
+        .into_values()
+        .partition(|members| members.len() == 1);
+    strata.push(rare.concat());
     let mut held_out = Vec::new();
-    for (step, members) in classes.values_mut().enumerate() {
+    for (step, members) in strata.iter_mut().enumerate() {
         let mut random = Philox::new(seed, random::SPLIT, step as u32).sequence();
         random::shuffle(members, &mut random);
         held_out.extend_from_slice(&members[..part_of(members.len(), fraction)]);
@@ -125,6 +130,9 @@ mod tests {
         let division = by_class(source(), &labels, 0.01, 1).unwrap();
         assert_eq!(division.held_out.len(), 2);
         assert!(division.train.contains(&4));
+        let all_different: Vec<_> = (0..10).map(Some).collect();
+        let division = by_class(source(), &all_different, 0.3, 1).unwrap();
+        assert_eq!(division.held_out.len(), 3);
     }
 
     #[test]

@@ -36,7 +36,13 @@ pub(super) fn open(path: &Path, config: &ImageConfig) -> Result<Parts, DataError
     } else {
         // Tells a missing file apart from one of an unknown format.
         files::open(path)?;
-        vec![path.to_path_buf()]
+        let beside = path
+            .parent()
+            .map(files::list)
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        let lists = beside.into_iter().filter(|file| cifar::is_list(file));
+        lists.chain([path.to_path_buf()]).collect()
     };
     let of_kind = |wanted: fn(&Path) -> bool| -> Vec<PathBuf> {
         found.iter().filter(|file| wanted(file)).cloned().collect()
@@ -59,9 +65,11 @@ pub(super) fn open(path: &Path, config: &ImageConfig) -> Result<Parts, DataError
         };
         return folder::open(root, on_disk(pictures), config);
     }
-    let records = of_kind(|file| files::has_extension(file, &["bin"]));
-    if !records.is_empty() {
-        return cifar::open(&on_disk(records), config);
+    if found
+        .iter()
+        .any(|file| files::has_extension(file, &["bin"]))
+    {
+        return cifar::open(&on_disk(of_kind(cifar::is_wanted)), config);
     }
     let archives = of_kind(files::is_tar);
     if !archives.is_empty() {

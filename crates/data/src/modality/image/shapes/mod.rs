@@ -1,8 +1,10 @@
 //! The embedded pictures: one textured shape on a textured ground, in ten classes.
 //!
-//! A class is an outline. Everything else is nuisance: colours, textures, position, scale,
-//! rotation, light and noise are drawn anew for every picture, and each changes more pixels than
-//! the class does, so that neighbours in pixel space share their colours and not their class.
+//! A class is an outline. Everything else is nuisance, drawn anew for every picture: position,
+//! scale, rotation, whether the shape is brighter or darker, tints, textures, light and noise.
+//! Position and polarity dominate the distance between pixels. Tints and textures are kept weak
+//! on purpose: views that differ by a few hundredths cannot hide a loud colour, and an encoder
+//! that tells pictures apart by colour has no reason to learn shapes.
 
 mod outline;
 mod scene;

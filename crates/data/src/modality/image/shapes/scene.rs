@@ -11,9 +11,9 @@ use viewmaker_ops::random::{Philox, unit_f32};
 /// Red, green, blue in [0, 1].
 type Colour = [f32; 3];
 
-/// Colours of shape and ground differ by at least this much in brightness, so that a person can
+/// Least and largest difference in brightness between shape and ground: enough for a person to
 /// always tell the shape.
-const CONTRAST: f32 = 0.28;
+const CONTRAST: [f32; 2] = [0.28, 0.45];
 
 /// Everything that a picture is drawn from. The picture plane is [-1, 1]².
 pub(super) struct Scene {
@@ -47,17 +47,17 @@ struct Light {
 impl Scene {
     /// A random scene with `outline` in it.
     pub(super) fn draw(outline: Outline, random: &mut impl Rng) -> Self {
-        let radius = between(random, 0.48, 0.8);
-        let room = 0.95 - radius;
-        let angle = between(random, -0.45, 0.45);
+        let radius = between(random, 0.42, 0.68);
+        let room = 0.97 - radius;
+        let angle = between(random, -0.35, 0.35);
         let (ground, shape) = contrasting_colours(random);
         Self {
             outline,
             centre: [between(random, -room, room), between(random, -room, room)],
             radius,
             turn: [angle.cos(), angle.sin()],
-            shape: Surface::draw(random, shape, [0.25, 0.6], 0.1),
-            ground: Surface::draw(random, ground, [0.25, 1.2], 0.16),
+            shape: Surface::draw(random, shape, [0.25, 0.6], 0.06),
+            ground: Surface::draw(random, ground, [0.25, 1.2], 0.08),
             light: Light::draw(random),
             noise: Noise::draw(random),
         }
@@ -100,7 +100,7 @@ impl Surface {
         let strength = between(random, 0.2, 1.0) * strength;
         Self {
             colour,
-            gradient: [0, 1].map(|_| triple(random, -0.1, 0.1)),
+            gradient: [0, 1].map(|_| triple(random, -0.06, 0.06)),
             texture: Texture::draw(random, periods),
             ink: triple(random, -1.0, 1.0).map(|c| c * strength),
         }
@@ -144,7 +144,7 @@ impl Noise {
     fn draw(random: &mut impl Rng) -> Self {
         Self {
             words: Philox::new(random.next_u64(), SHAPES, 0),
-            strength: between(random, 0.01, 0.06),
+            strength: between(random, 0.02, 0.08),
         }
     }
 
@@ -160,14 +160,18 @@ impl Noise {
     }
 }
 
-/// Two colours whose brightness differs by at least [`CONTRAST`], either of them the brighter one.
+/// Colours of ground and shape: greys with a tint, the shape clearly brighter or darker.
 fn contrasting_colours(random: &mut impl Rng) -> (Colour, Colour) {
-    loop {
-        let (a, b) = (triple(random, 0.05, 0.95), triple(random, 0.05, 0.95));
-        if (brightness(a) - brightness(b)).abs() >= CONTRAST {
-            return (a, b);
-        }
-    }
+    let level = between(random, 0.32, 0.68);
+    let contrast = between(random, CONTRAST[0], CONTRAST[1]);
+    let sign = if random.next_u32() & 1 == 0 {
+        -1.0
+    } else {
+        1.0
+    };
+    let ground = triple(random, -0.05, 0.05).map(|tint| level + tint);
+    let shape = triple(random, -0.12, 0.12).map(|tint| level + sign * contrast + tint);
+    (ground, shape)
 }
 
 /// Luma by the weights of Rec. 709.
