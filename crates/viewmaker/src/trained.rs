@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::Networks;
 use crate::pictures;
 use crate::run::{Checkpoint, RunDir, RunError};
+use crate::train::normalization;
 use crate::train::players::Players;
 use std::path::{Path, PathBuf};
 use viewmaker_data::Splits;
@@ -40,7 +41,8 @@ impl Trained {
         };
         let splits = pictures::open_data(&config)?;
         let shape = splits.train.shape();
-        let networks = Networks::build(&config, shape, splits.after_view.as_ref())?;
+        let stats = normalization(&checkpoint).or(splits.after_view.clone());
+        let networks = Networks::build(&config, shape, stats.as_ref())?;
         let players = networks.init(&config, config.seed);
         load_weights(&players.encoder, "encoder", &checkpoint, &at)?;
         if let crate::train::players::Views::Learned(tower) = &players.views {

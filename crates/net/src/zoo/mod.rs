@@ -73,7 +73,7 @@ pub fn encoders() -> &'static [EncoderEntry] {
         entry(
             "tiny",
             "three residual stages of 16, 32, 64 channels, about 85k parameters",
-            |b, x| tiny::backbone(b, x),
+            tiny::backbone,
         ),
         entry(
             "resnet18-small",

@@ -49,8 +49,9 @@ const PICTURES: usize = 8;
 
 pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     let mut ui = ui(args.json);
-    let config = configure(&args)?;
+    let mut config = configure(&args)?;
     use_threads(&config)?;
+    pictures::resolve_data(&mut config)?;
     let splits = pictures::open_data(&config)?;
     let mut trainer = Trainer::new(&config, &splits)?;
     let mut run = open_run(&args, &config)?;

@@ -268,6 +268,10 @@ const DOCS: &[(&str, &str)] = &[
         "Epochs of linear warm-up; fractions are fine.",
     ),
     ("eval", "How good the features are."),
+    (
+        "eval.clean_statistics",
+        "Estimate batch-norm statistics on clean examples first; the reference does not.",
+    ),
     ("eval.knn_k", "Neighbours that vote."),
     (
         "eval.knn_temperature",

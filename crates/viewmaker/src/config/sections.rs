@@ -208,6 +208,8 @@ pub enum Schedule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalSection {
+    /// Whether batch-norm statistics are estimated on clean examples before an evaluation.
+    pub clean_statistics: bool,
     /// Neighbours that vote.
     pub knn_k: usize,
     /// Temperature of the votes' weights exp(cosine / temperature).

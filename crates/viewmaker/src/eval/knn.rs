@@ -34,7 +34,8 @@ fn predict(bank: &Features, query: &[f32], classes: usize, knn: Knn) -> u32 {
     let mut cosines: Vec<(f32, usize)> = (0..bank.len())
         .map(|i| (dot(bank.row(i), query), i))
         .collect();
-    let nearest_first = |a: &(f32, usize), b: &(f32, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    let nearest_first =
+        |a: &(f32, usize), b: &(f32, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     cosines.select_nth_unstable_by(k - 1, nearest_first);
     let neighbours = &mut cosines[..k];
     // The order of summation must not depend on the selection algorithm.
@@ -45,7 +46,9 @@ fn predict(bank: &Features, query: &[f32], classes: usize, knn: Knn) -> u32 {
         let weight = f64::from((cosine - best) / knn.temperature).exp();
         votes[bank.labels[i] as usize] += weight;
     }
-    let winner = (0..classes).rev().max_by(|&a, &b| votes[a].total_cmp(&votes[b]));
+    let winner = (0..classes)
+        .rev()
+        .max_by(|&a, &b| votes[a].total_cmp(&votes[b]));
     winner.unwrap_or(0) as u32
 }
 

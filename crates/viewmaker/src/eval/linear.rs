@@ -42,7 +42,9 @@ impl LinearClassifier {
         let bound = 1.0 / (dim.max(1) as f32).sqrt();
         let mut params = vec![0.0; classes * dim + classes];
         Philox::new(seed, INIT_STREAM, 0).fill_uniform(&mut params);
-        params.iter_mut().for_each(|p| *p = bound * (2.0 * *p - 1.0));
+        params
+            .iter_mut()
+            .for_each(|p| *p = bound * (2.0 * *p - 1.0));
         Self {
             dim,
             classes,
@@ -116,8 +118,7 @@ impl LinearClassifier {
     fn scores(&self, row: &[f32]) -> Vec<f32> {
         let (weights, biases) = self.params.split_at(self.classes * self.dim);
         let rows = weights.chunks(self.dim.max(1)).zip(biases);
-        rows.map(|(w, b)| dot(w, row) + b)
-            .collect()
+        rows.map(|(w, b)| dot(w, row) + b).collect()
     }
 
     /// Accuracy in `[0, 1]`; `None` for an empty set.
@@ -148,7 +149,9 @@ mod tests {
             let angle = i as f32 / 60.0 * std::f32::consts::TAU;
             let (x, y) = (angle.cos(), angle.sin());
             features.rows.extend([x, y]);
-            features.labels.push(u32::from(x > 0.0) + 2 * u32::from(y > 0.0));
+            features
+                .labels
+                .push(u32::from(x > 0.0) + 2 * u32::from(y > 0.0));
         }
         let probe = LinearProbe {
             epochs: 60,

@@ -3,6 +3,7 @@
 pub mod features;
 pub mod knn;
 pub mod linear;
+mod statistics;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use features::{Extraction, Features, extract, extract_views};
 use knn::Knn;
 use linear::{LinearClassifier, LinearProbe};
 use serde::Serialize;
+use statistics::CleanStatistics;
 use std::sync::Arc;
 use viewmaker_data::{Dataset, Splits};
 use viewmaker_net::ValueId;
@@ -96,6 +98,7 @@ impl Evaluation<'_> {
             return Ok(None);
         }
         let how = self.extraction(Layer::Pooled)?;
+        let _statistics = self.clean_statistics()?;
         let mut bank = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
         let mut test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
         bank.normalize();
@@ -127,13 +130,15 @@ impl Evaluation<'_> {
         if classes == 0 {
             return Ok(None);
         }
+        let _statistics = self.clean_statistics()?;
         let test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
         let clean = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
         let probe = self.probe();
         let mut classifier = LinearClassifier::new(clean.dim, classes, probe.seed);
         let mut train_loss = 0.0;
         for epoch in 0..probe.epochs {
-            let views = match self.config.eval.linear_views && self.players.views.tower().is_some() {
+            let views = match self.config.eval.linear_views && self.players.views.tower().is_some()
+            {
                 true => Some(self.embed_views(how, epoch)?),
                 false => None,
             };
@@ -156,6 +161,14 @@ impl Evaluation<'_> {
             train_examples: clean.len(),
             test_examples: test.len(),
         }))
+    }
+
+    /// Batch-norm statistics of clean examples, for as long as the guard lives.
+    fn clean_statistics(&self) -> Result<Option<CleanStatistics<'_>>> {
+        match self.config.eval.clean_statistics {
+            true => CleanStatistics::estimate(self.players, &self.splits.train).map(Some),
+            false => Ok(None),
+        }
     }
 
     fn probe(&self) -> LinearProbe {

@@ -64,10 +64,13 @@ impl Networks {
 
     /// Gives the networks fresh weights drawn from `seed`.
     pub fn init(&self, config: &Config, seed: u64) -> Players {
-        let tower = |net: &Arc<Net>, stream| Tower::new(Weights::init(Arc::clone(net), seed, stream));
+        let tower =
+            |net: &Arc<Net>, stream| Tower::new(Weights::init(Arc::clone(net), seed, stream));
         let encoder = tower(&self.encoder, ENCODER_STREAM);
         let views = match (&self.views, config.views.source) {
-            (Some(net), config::ViewSource::Learned) => Views::Learned(tower(net, VIEWMAKER_STREAM)),
+            (Some(net), config::ViewSource::Learned) => {
+                Views::Learned(tower(net, VIEWMAKER_STREAM))
+            }
             (Some(net), _) => Views::Noise(tower(net, VIEWMAKER_STREAM)),
             (None, _) => Views::None,
         };

@@ -67,6 +67,18 @@ pub fn modality(config: &Config) -> Result<&'static dyn Modality> {
         .ok_or_else(|| Error::usage(format!("there is no modality `{}`", config.modality)))
 }
 
+/// Replaces what the configuration leaves to the data (the rate of recordings, say) by what the data
+/// decide, so that everything later reads concrete numbers.
+///
+/// # Errors
+/// When the data cannot be read, or an option does not suit them.
+pub fn resolve_data(config: &mut Config) -> Result<()> {
+    let data = &config.data;
+    let options = modality(config)?.resolve(data.path.as_deref(), &data.options)?;
+    config.data.options = options;
+    Ok(())
+}
+
 /// Opens the data of a configuration.
 ///
 /// # Errors

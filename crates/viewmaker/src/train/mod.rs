@@ -13,6 +13,7 @@ use crate::progress::{EpochReport, StepReport, TrainPlan, Ui};
 use crate::run::{RunDir, RunSummary};
 use players::{Players, SeededNoise, Views};
 use serde::{Deserialize, Serialize};
+pub(crate) use snapshot::normalization;
 use std::sync::Arc;
 use std::time::Instant;
 use step::{Learners, StepBatch, StepOutcome, StepRates};
@@ -177,7 +178,7 @@ impl<'a> Trainer<'a> {
                 self.step(&batch?, epoch, run, ui)?;
                 self.progress.seconds += clock.elapsed().as_secs_f64();
                 interrupted = interrupt.is_raised();
-                if self.progress.step % per_epoch == 0 || self.progress.step == total {
+                if self.progress.step.is_multiple_of(per_epoch) || self.progress.step == total {
                     self.end_epoch(epoch, run, ui)?;
                 }
                 clock = Instant::now();
@@ -214,13 +215,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn step(
-        &mut self,
-        batch: &Batch,
-        epoch: u64,
-        run: &mut RunDir,
-        ui: &mut dyn Ui,
-    ) -> Result<()> {
+    fn step(&mut self, batch: &Batch, epoch: u64, run: &mut RunDir, ui: &mut dyn Ui) -> Result<()> {
         let step = self.progress.step;
         let rates = self.rates(step, epoch);
         let mut noise = SeededNoise {
@@ -302,7 +297,9 @@ impl<'a> Trainer<'a> {
             splits: self.splits,
             config: self.config,
         };
-        Ok(evaluation.knn(ui)?.map(|KnnResult { accuracy, .. }| accuracy))
+        Ok(evaluation
+            .knn(ui)?
+            .map(|KnnResult { accuracy, .. }| accuracy))
     }
 
     fn rates(&self, step: u64, epoch: u64) -> StepRates {
@@ -363,7 +360,9 @@ fn check_finite(step: u64, outcome: &StepOutcome, rates: StepRates) -> Result<()
          viewmaker.distortion_budget",
         step + 1,
         outcome.encoder_loss,
-        outcome.viewmaker_loss.map_or("-".to_string(), |l| l.to_string()),
+        outcome
+            .viewmaker_loss
+            .map_or("-".to_string(), |l| l.to_string()),
         rates.encoder_lr,
     )))
 }

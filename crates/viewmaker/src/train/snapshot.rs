@@ -4,6 +4,7 @@ use super::{Progress, Trainer};
 use crate::error::{Error, Result};
 use crate::run::Checkpoint;
 use std::collections::BTreeMap;
+use viewmaker_data::ChannelStats;
 use viewmaker_exec::Tensor;
 use viewmaker_objective::NamedTensor;
 
@@ -13,6 +14,17 @@ pub(crate) const VIEWMAKER: &str = "viewmaker";
 const ENCODER_OPTIMIZER: &str = "encoder_optimizer";
 const VIEWMAKER_OPTIMIZER: &str = "viewmaker_optimizer";
 const OBJECTIVE: &str = "objective";
+
+/// Key of the checkpoint's description for the normalisation between viewmaker and encoder.
+const AFTER_VIEW: &str = "after_view";
+
+/// The normalisation that the encoder of a checkpoint was trained with: data that it is tried on
+/// later must not bring their own.
+pub(crate) fn normalization(checkpoint: &Checkpoint) -> Option<ChannelStats> {
+    let value = checkpoint.meta.get(AFTER_VIEW)?.clone();
+    let (mean, std) = serde_json::from_value(value).ok()?;
+    Some(ChannelStats { mean, std })
+}
 
 impl Trainer<'_> {
     /// The state after the last step.
@@ -32,11 +44,15 @@ impl Trainer<'_> {
         let state = self.objective.state().into_iter();
         let objective = state.map(|(name, shape, data)| (name, Tensor { shape, data }));
         files.insert(OBJECTIVE.to_string(), objective.collect());
+        let mut meta = serde_json::to_value(&self.progress).unwrap_or_default();
+        if let Some(stats) = &self.splits.after_view {
+            meta[AFTER_VIEW] = serde_json::json!([stats.mean, stats.std]);
+        }
         Checkpoint {
             step: self.progress.step,
             epoch: self.progress.step / self.steps_per_epoch().max(1),
             tensors: files,
-            meta: serde_json::to_value(&self.progress).unwrap_or_default(),
+            meta,
         }
     }
 

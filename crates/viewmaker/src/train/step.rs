@@ -7,7 +7,9 @@
 
 use super::players::{Embeddings, Examples, Fixed, NoiseRequest, NoiseSource, Players, Views};
 use crate::config::Update;
-use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, PutTape, SplitTape, Tensor, TensorFromVec, Trace};
+use dfdx::prelude::{
+    AsArray, Backward, Cpu, OwnedTape, PutTape, SplitTape, Tensor, TensorFromVec, Trace,
+};
 use viewmaker_exec::{Maps, Wanted, optim::Optimizer};
 use viewmaker_objective::{BatchInfo, Objective, ObjectiveError};
 
@@ -183,7 +185,9 @@ impl Learners<'_> {
         (0..self.objective.views())
             .map(|view| {
                 let x = example_tensor(batch, view).leaky_traced();
-                self.players.views.apply(x, noise, request(batch, pass, view))
+                self.players
+                    .views
+                    .apply(x, noise, request(batch, pass, view))
             })
             .collect()
     }
