@@ -15,7 +15,8 @@ pub struct Division {
 }
 
 /// Holds out `fraction` of the examples of every class (of all examples where they are unlabelled),
-/// chosen by `seed`. Every class with two or more examples is in both sets.
+/// chosen by `seed`. Every class with two or more
+/// examples is in both sets; one with a single example is trained on.
 ///
 /// # Errors
 /// When one of the sets would be empty: `source` has too few examples.
@@ -29,13 +30,8 @@ pub fn by_class(
     for (index, &label) in labels.iter().enumerate() {
         classes.entry(label).or_default().push(index);
     }
-    // Classes of one example are divided among themselves, or none of them would be held out.
-    let (rare, mut strata): (Vec<_>, Vec<_>) = classes
-        .into_values()
-        .partition(|members| members.len() == 1);
-    strata.push(rare.concat());
     let mut held_out = Vec::new();
-    for (step, members) in strata.iter_mut().enumerate() {
+    for (step, members) in classes.values_mut().enumerate() {
         let mut random = Philox::new(seed, random::SPLIT, step as u32).sequence();
         random::shuffle(members, &mut random);
         held_out.extend_from_slice(&members[..part_of(members.len(), fraction)]);
@@ -92,7 +88,7 @@ fn divide(source: &Path, count: usize, held_out: &[usize]) -> Result<Division, D
     if train.is_empty() || held_out.is_empty() {
         let why = format!(
             "{count} examples cannot be divided into a training and a held-out set: \
-             give more examples, or folders named train and test"
+             give more examples (two of a class at least), or folders named train and test"
         );
         return Err(DataError::unusable(source, why));
     }
@@ -130,9 +126,9 @@ mod tests {
         let division = by_class(source(), &labels, 0.01, 1).unwrap();
         assert_eq!(division.held_out.len(), 2);
         assert!(division.train.contains(&4));
+        // A class that is held out whole could not be recognised.
         let all_different: Vec<_> = (0..10).map(Some).collect();
-        let division = by_class(source(), &all_different, 0.3, 1).unwrap();
-        assert_eq!(division.held_out.len(), 3);
+        assert!(by_class(source(), &all_different, 0.3, 1).is_err());
     }
 
     #[test]
