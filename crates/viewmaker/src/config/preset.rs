@@ -16,8 +16,11 @@ pub fn preset(modality: &str) -> Config {
             config.viewmaker.distortion_budget = 0.05;
             config.viewmaker.clamp = true;
         }
-        "speech" => config.viewmaker.distortion_budget = 0.05,
-        "sensor" => config.viewmaker.distortion_budget = 0.2,
+        "speech" => config.viewmaker.distortion_budget = 0.1,
+        "sensor" => {
+            config.viewmaker.distortion_budget = 0.2;
+            config.train.epochs = 4;
+        }
         _ => {}
     }
     config
@@ -46,7 +49,8 @@ fn common(modality: &str) -> Config {
             activation: Activation::Relu,
             clamp: false,
             frequency_domain: false,
-            downsample_to: 0,
+            // A quarter of the cost of views at full resolution, and smoother ones.
+            downsample_to: 16,
         },
         views: ViewsSection {
             source: ViewSource::Learned,
@@ -66,12 +70,13 @@ fn common(modality: &str) -> Config {
             freeze_viewmaker_after: None,
             checkpoint_every: 0,
             keep_checkpoints: 2,
-            knn_every: 1,
+            knn_every: 2,
         },
         optim: OptimSection {
             // The reference's SGD needs its 200 epochs; Adam gets somewhere in ten.
             encoder: OptimizerSection {
                 weight_decay: 1e-4,
+                schedule: Schedule::Cosine,
                 ..adam()
             },
             viewmaker: adam(),
