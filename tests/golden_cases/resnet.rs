@@ -42,7 +42,7 @@ fn check(case: &Case) -> Result<(), GoldenError> {
         } else {
             Mode::Eval
         });
-        let run = setup.run();
+        let (run, reference) = (setup.run(), setup.run_reference());
         let prefix = format!("{mode}.");
         let compared = case.specs().filter(|(_, spec)| spec.role.is_compared());
         let names: BTreeSet<&str> = compared

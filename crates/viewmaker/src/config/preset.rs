@@ -18,7 +18,7 @@ pub fn preset(modality: &str) -> Config {
         }
         "speech" => config.viewmaker.distortion_budget = 0.1,
         "sensor" => {
-            config.viewmaker.distortion_budget = 0.2;
+            config.viewmaker.distortion_budget = 0.05;
             config.train.epochs = 4;
         }
         _ => {}
