@@ -52,7 +52,11 @@ fn describe(delta: &[f64], width: usize, text: &mut String) {
     // No rounded value may be −0.
     let round = |x: f64| (x * 1e3).round() / 1e3 + 0.0;
     let (mean, mean_abs, max_abs) = (round(mean), round(mean_abs), round(max_abs));
-    writeln!(text, "mean {mean:.3}  mean |δ| {mean_abs:.3}  max |δ| {max_abs:.3}").unwrap();
+    writeln!(
+        text,
+        "mean {mean:.3}  mean |δ| {mean_abs:.3}  max |δ| {max_abs:.3}"
+    )
+    .unwrap();
     for row in delta.chunks(width).take(4) {
         let cells: Vec<String> = row[..6]
             .iter()
