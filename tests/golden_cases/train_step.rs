@@ -243,7 +243,7 @@ fn check_pass(
 ) {
     let losses = [Some(outcome.encoder_loss), outcome.viewmaker_loss];
     let alternating = text(case, "variant") == "alternating";
-    for pass in 0..2 {
+    for (pass, loss) in losses.into_iter().enumerate() {
         let name = |what: &str| match alternating {
             true => format!("step{step}.opt{pass}.{what}"),
             false => format!("step{step}.{what}"),
@@ -251,7 +251,7 @@ fn check_pass(
         if pass == 1 && !alternating {
             continue;
         }
-        if let (true, Some(loss)) = (case.has(&name("loss")), losses[pass]) {
+        if let (true, Some(loss)) = (case.has(&name("loss")), loss) {
             report.check(&name("loss"), &[loss]);
         }
         for (view, z) in outcome
