@@ -5,6 +5,8 @@
 //! holds a small part of them. A tensor that a manifest describes and nothing was compared with is
 //! a failure.
 
+#[path = "golden_cases/dct.rs"]
+mod dct;
 #[path = "golden_cases/network.rs"]
 mod network;
 #[path = "golden_cases/resnet.rs"]
