@@ -1,11 +1,13 @@
-//! Between weights and their 36 transformed matrices.
+//! Between weights and their 36 transformed matrices, packed as panels.
 
 use super::super::geometry::Geometry;
-use super::tiles::{SlabsMut, groups, load, run, store};
+use super::tiles::{SlabsMut, load, run, store};
 use super::transform::{Kernel, KernelAdjoint, Lanes, MOST_LANES, PRODUCTS, TAPS, both};
+use crate::panels::{padded, panels};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::array::from_fn;
+use std::ops::Range;
 
 /// Rows of the transformed matrices that one task computes.
 const ROWS: usize = 16;
@@ -14,11 +16,37 @@ const AREA: usize = TAPS * TAPS;
 
 /// Which channels count the rows of a transformed matrix; the other ones count its columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rows {
-    /// `[36][in][out]`, for outputs.
-    In,
-    /// `[36][out][in]`, for input gradients.
-    Out,
+pub(super) enum Order {
+    /// For outputs.
+    InOut,
+    /// For input gradients.
+    OutIn,
+}
+
+impl Order {
+    /// Rows of a transformed matrix.
+    pub(super) const fn rows(self, g: &Geometry) -> usize {
+        match self {
+            Self::InOut => g.input.c,
+            Self::OutIn => g.output.c,
+        }
+    }
+
+    /// Its columns that hold anything.
+    const fn columns(self, g: &Geometry) -> usize {
+        match self {
+            Self::InOut => g.output.c,
+            Self::OutIn => g.input.c,
+        }
+    }
+
+    /// Elements of the weights between neighbouring rows and columns.
+    const fn steps(self, g: &Geometry) -> (usize, usize) {
+        match self {
+            Self::InOut => (AREA, g.fan_in()),
+            Self::OutIn => (g.fan_in(), AREA),
+        }
+    }
 }
 
 /// Cuts a buffer into 36 slabs of `len` elements each, `gap` elements apart.
@@ -41,34 +69,84 @@ pub(super) fn blocks(slabs: SlabsMut<'_>, len: usize) -> impl Iterator<Item = Sl
     })
 }
 
-/// Transforms all weights.
-pub(super) fn transform(g: &Geometry, weight: &[f32], rows: Rows, transformed: &mut [f32]) {
-    let (ci, co) = (g.input.c, g.output.c);
-    let (columns, row_step, column_step) = match rows {
-        Rows::In => (co, AREA, ci * AREA),
-        Rows::Out => (ci, ci * AREA, AREA),
-    };
-    let tasks = blocks(slabs(transformed, ci * co, 0), ROWS * columns);
-    let tasks = tasks.enumerate().par_bridge();
-    tasks.for_each(|(block, mut to)| {
-        run(TransformKernels {
-            weight: &weight[block * ROWS * row_step..],
-            columns,
-            row_step,
-            column_step,
-            to: &mut to,
-        });
+/// Transforms all weights; returns the part of `transformed` that holds them.
+pub(super) fn transform<'a>(
+    g: &Geometry,
+    weight: &[f32],
+    order: Order,
+    transformed: &'a mut [f32],
+) -> &'a [f32] {
+    let (rows, columns) = (order.rows(g), padded(order.columns(g)));
+    let transformed = &mut transformed[..PRODUCTS * rows * columns];
+    let mut rest = slabs(transformed, rows * columns, 0);
+    let tasks = panels(columns).flat_map(|panel| {
+        let width = panel.len();
+        let cut = std::mem::replace(&mut rest, from_fn(|_| Default::default()));
+        let cut = cut.map(|slab| slab.split_at_mut(rows * width));
+        let mut heads: SlabsMut<'_> = from_fn(|_| Default::default());
+        for (i, (head, tail)) in cut.into_iter().enumerate() {
+            (heads[i], rest[i]) = (head, tail);
+        }
+        let pieces = blocks(heads, ROWS * width).enumerate();
+        pieces.map(move |(index, to)| (panel.clone(), index * ROWS, to))
     });
+    tasks.par_bridge().for_each(|(panel, first, mut to)| {
+        let rows = first..first + to[0].len() / panel.len();
+        run(TransformKernels::new(
+            g, weight, order, panel, rows, &mut to,
+        ));
+    });
+    transformed
 }
 
-/// Transforms the kernels of some rows, from wherever they lie.
+/// Transforms some rows of the weights of one panel: `[36][row][32]`.
+pub(super) fn transform_panel(
+    g: &Geometry,
+    weight: &[f32],
+    order: Order,
+    panel: usize,
+    rows: Range<usize>,
+    to: &mut [f32],
+) {
+    let panel = panels(order.columns(g)).nth(panel).unwrap_or_default();
+    let mut to = slabs(to, rows.len() * panel.len(), 0);
+    run(TransformKernels::new(
+        g, weight, order, panel, rows, &mut to,
+    ));
+}
+
+/// Transforms the kernels of some rows and of the columns of one panel.
 struct TransformKernels<'a, 'b> {
+    /// Begins with the kernel of the first row and column.
     weight: &'a [f32],
+    rows: usize,
+    /// Columns that hold kernels.
     columns: usize,
-    /// Distances between the kernels of neighbouring rows and columns.
-    row_step: usize,
-    column_step: usize,
+    /// Columns of the panel.
+    width: usize,
+    steps: (usize, usize),
     to: &'a mut SlabsMut<'b>,
+}
+
+impl<'a, 'b> TransformKernels<'a, 'b> {
+    fn new(
+        g: &Geometry,
+        weight: &'a [f32],
+        order: Order,
+        panel: Range<usize>,
+        rows: Range<usize>,
+        to: &'a mut SlabsMut<'b>,
+    ) -> Self {
+        let steps = order.steps(g);
+        Self {
+            weight: &weight[rows.start * steps.0 + panel.start * steps.1..],
+            rows: rows.len(),
+            columns: panel.len().min(order.columns(g) - panel.start),
+            width: panel.len(),
+            steps,
+            to,
+        }
+    }
 }
 
 impl WithSimd for TransformKernels<'_, '_> {
@@ -76,12 +154,14 @@ impl WithSimd for TransformKernels<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut taps = [[0.0; MOST_LANES]; AREA];
-        for group in groups::<S>(self.columns) {
-            for row in 0..self.to[0].len() / self.columns {
-                let first = row * self.row_step + group.first * self.column_step;
-                for lane in 0..S::F32_LANES {
-                    let kernel = &self.weight[first + lane * self.column_step..][..AREA];
+        let (row_step, column_step) = self.steps;
+        for column in (0..self.width).step_by(S::F32_LANES) {
+            let lanes = S::F32_LANES.min(self.columns.saturating_sub(column));
+            let mut taps = [[0.0; MOST_LANES]; AREA];
+            for row in 0..self.rows {
+                let first = row * row_step + column * column_step;
+                for lane in 0..lanes {
+                    let kernel = &self.weight[first + lane * column_step..][..AREA];
                     for (tap, w) in taps.iter_mut().zip(kernel) {
                         tap[lane] = *w;
                     }
@@ -93,22 +173,44 @@ impl WithSimd for TransformKernels<'_, '_> {
                     }
                 }
                 let u = both::<Kernel, _, _, _>(g);
-                store(u, self.to, row * self.columns + group.first);
+                store(u, self.to, row * self.width + column);
             }
         }
     }
 }
 
-/// Adds the gradients of weights whose transformed gradients are `[36][in][out]`.
+/// Adds the gradients of weights whose transformed gradients are `[36][in][out, padded]`.
 pub(super) fn add_gradient(g: &Geometry, transformed: &[f32], weight_grad: &mut [f32]) {
-    let mut slabs = transformed.chunks_exact(g.input.c * g.output.c);
-    let slabs: [&[f32]; PRODUCTS] = from_fn(|_| slabs.next().unwrap_or_default());
-    let tasks = weight_grad.par_chunks_mut(MOST_LANES * g.input.c * AREA);
+    let columns = padded(g.output.c);
+    let tasks = weight_grad.par_chunks_mut(MOST_LANES * g.fan_in());
     tasks.enumerate().for_each(|(block, to)| {
         run(AddGradient {
             geometry: g,
-            slabs: &slabs,
-            first: block * MOST_LANES,
+            from: &transformed[block * MOST_LANES..],
+            slab: g.input.c * columns,
+            row: columns,
+            inputs: 0..g.input.c,
+            to,
+        });
+    });
+}
+
+/// The same for 32 output channels and some input channels: `[36][in][32]`, `slab` elements apart.
+pub(super) fn add_panel_gradient(
+    g: &Geometry,
+    transformed: &[f32],
+    slab: usize,
+    inputs: Range<usize>,
+    weight_grad: &mut [f32],
+) {
+    let tasks = weight_grad.chunks_mut(MOST_LANES * g.fan_in());
+    tasks.enumerate().for_each(|(block, to)| {
+        run(AddGradient {
+            geometry: g,
+            from: &transformed[block * MOST_LANES..],
+            slab,
+            row: crate::panels::WIDTH,
+            inputs: inputs.clone(),
             to,
         });
     });
@@ -117,9 +219,13 @@ pub(super) fn add_gradient(g: &Geometry, transformed: &[f32], weight_grad: &mut 
 /// Adds the gradients of the kernels of some output channels.
 struct AddGradient<'a> {
     geometry: &'a Geometry,
-    slabs: &'a [&'a [f32]; PRODUCTS],
-    /// First output channel of `to`.
-    first: usize,
+    /// Begins with the first input and output channel.
+    from: &'a [f32],
+    slab: usize,
+    /// Elements between neighbouring input channels.
+    row: usize,
+    inputs: Range<usize>,
+    /// Kernels of all input channels of at most [`MOST_LANES`] output channels.
     to: &'a mut [f32],
 }
 
@@ -128,24 +234,21 @@ impl WithSimd for AddGradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (ci, co) = (self.geometry.input.c, self.geometry.output.c);
+        let fan_in = self.geometry.fan_in();
         let mut taps = [[0.0; MOST_LANES]; AREA];
-        let end = self.first + self.to.len() / (ci * AREA);
-        for start in (self.first..end).step_by(S::F32_LANES) {
-            // The last group begins earlier, so that it fills a register.
-            let first = start.min(co - S::F32_LANES);
-            for i in 0..ci {
-                let u = load(simd, self.slabs, i * co + first);
+        for (row, i) in self.inputs.enumerate() {
+            for (index, to) in self.to.chunks_mut(S::F32_LANES * fan_in).enumerate() {
+                let at = row * self.row + index * S::F32_LANES;
+                let u = load(simd, self.from, self.slab, at);
                 let w = both::<KernelAdjoint, _, _, _>(u);
                 for y in 0..TAPS {
                     for x in 0..TAPS {
                         w[y][x].store(&mut taps[y * TAPS + x]);
                     }
                 }
-                for o in start..end.min(start + S::F32_LANES) {
-                    let to = &mut self.to[((o - self.first) * ci + i) * AREA..][..AREA];
-                    for (to, tap) in to.iter_mut().zip(&taps) {
-                        *to += tap[o - first];
+                for (lane, to) in to.chunks_exact_mut(fan_in).enumerate() {
+                    for (to, tap) in to[i * AREA..][..AREA].iter_mut().zip(&taps) {
+                        *to += tap[lane];
                     }
                 }
             }

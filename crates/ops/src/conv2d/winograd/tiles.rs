@@ -11,9 +11,11 @@
 )]
 
 use super::super::geometry::Geometry;
+use super::Layout;
 use super::transform::{
     INPUTS, Input, InputAdjoint, Lanes, OUTPUTS, Output, OutputAdjoint, PRODUCTS, both,
 };
+use crate::panels::padded;
 use pulp::{Arch, Simd, WithSimd};
 use std::array::from_fn;
 use std::ops::Range;
@@ -96,11 +98,12 @@ impl WithSimd for TransformInput<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let c = self.tiles.geometry.input.c;
+        let step = padded(c);
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.inputs(tile, 0);
             for group in groups::<S>(c) {
                 let d = offsets.load(simd, self.from, group.first);
-                store(both::<Input, _, _, _>(d), self.to, t * c + group.first);
+                store(both::<Input, _, _, _>(d), self.to, t * step + group.first);
             }
         }
     }
@@ -120,32 +123,33 @@ impl WithSimd for TransformGrad<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let c = self.tiles.geometry.output.c;
+        let step = padded(c);
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.outputs(tile, 0);
             for group in groups::<S>(c) {
                 let y = offsets.load(simd, self.from, group.first);
-                store(
-                    both::<OutputAdjoint, _, _, _>(y),
-                    self.to,
-                    t * c + group.first,
-                );
+                let u = both::<OutputAdjoint, _, _, _>(y);
+                store(u, self.to, t * step + group.first);
             }
         }
     }
 }
 
 /// Turns products into the outputs of some tiles.
-pub(super) struct FinishOutput<'a, 'b> {
+pub(super) struct FinishOutput<'a> {
     pub(super) tiles: &'a Tiles,
     pub(super) range: Range<usize>,
-    pub(super) from: &'a SlabsMut<'b>,
+    pub(super) from: &'a [f32],
+    pub(super) layout: Layout,
+    /// Where the range begins in `from`.
+    pub(super) first_tile: usize,
     pub(super) bias: Option<&'a [f32]>,
     /// First row of `to`, counted through the batch.
     pub(super) first_row: usize,
     pub(super) to: &'a mut [f32],
 }
 
-impl WithSimd for FinishOutput<'_, '_> {
+impl WithSimd for FinishOutput<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -154,7 +158,8 @@ impl WithSimd for FinishOutput<'_, '_> {
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.outputs(tile, self.first_row);
             for group in groups::<S>(c) {
-                let m = load(simd, self.from, t * c + group.first);
+                let at = self.layout.at(self.first_tile + t, group.first);
+                let m = load(simd, self.from, self.layout.slab, at);
                 let y = both::<Output, _, _, _>(m);
                 let bias = match self.bias {
                     Some(bias) => Lanes::load(simd, &bias[group.first..]),
@@ -173,16 +178,19 @@ impl WithSimd for FinishOutput<'_, '_> {
 }
 
 /// Adds the input gradients of some tiles, by the adjoint of [`TransformInput`].
-pub(super) struct FinishInputGrad<'a, 'b> {
+pub(super) struct FinishInputGrad<'a> {
     pub(super) tiles: &'a Tiles,
     pub(super) range: Range<usize>,
-    pub(super) from: &'a SlabsMut<'b>,
+    pub(super) from: &'a [f32],
+    pub(super) layout: Layout,
+    /// Where the range begins in `from`.
+    pub(super) first_tile: usize,
     /// First example of `to`.
     pub(super) first_example: usize,
     pub(super) to: &'a mut [f32],
 }
 
-impl WithSimd for FinishInputGrad<'_, '_> {
+impl WithSimd for FinishInputGrad<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -191,7 +199,8 @@ impl WithSimd for FinishInputGrad<'_, '_> {
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.inputs(tile, self.first_example);
             for group in groups::<S>(c) {
-                let v = load(simd, self.from, t * c + group.first);
+                let at = self.layout.at(self.first_tile + t, group.first);
+                let v = load(simd, self.from, self.layout.slab, at);
                 let d = both::<InputAdjoint, _, _, _>(v);
                 // What overlaps with the group before has been added already.
                 let fresh = Lanes::ones_after(simd, group.done);
@@ -265,17 +274,18 @@ pub(super) fn groups<S: Simd>(channels: usize) -> impl Iterator<Item = Group> {
     })
 }
 
-/// Reads each slab at the same place.
+/// Reads each slab, `slab` elements apart, at the same place.
 #[inline(always)]
-pub(super) fn load<S: Simd, T: AsRef<[f32]>>(
+pub(super) fn load<S: Simd>(
     simd: S,
-    from: &[T; PRODUCTS],
+    from: &[f32],
+    slab: usize,
     at: usize,
 ) -> [[Lanes<S>; INPUTS]; INPUTS] {
     let mut tile = [[Lanes::zero(simd); INPUTS]; INPUTS];
     for i in 0..INPUTS {
         for j in 0..INPUTS {
-            tile[i][j] = Lanes::load(simd, &from[i * INPUTS + j].as_ref()[at..]);
+            tile[i][j] = Lanes::load(simd, &from[(i * INPUTS + j) * slab + at..]);
         }
     }
     tile
