@@ -30,7 +30,7 @@ pub mod upsample;
 mod channel_norm;
 mod dims;
 mod elementwise;
-pub mod panels;
+mod panels;
 
 pub use dims::Dims;
 pub use op::{Backward, Forward, Init, Mode, Op, ParamSpec, ShapeError, StateSpec};

@@ -1,7 +1,6 @@
 //! Which input positions an output position of a convolution looks at.
 
 use crate::Dims;
-use std::ops::Range;
 
 /// What lies around the input of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +28,6 @@ pub(super) struct Geometry {
     pub(super) kernel: usize,
     pub(super) stride: usize,
     pub(super) padding: Padding,
-}
-
-/// Output positions of one row that follow each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) example: usize,
-    pub(super) row: usize,
-    pub(super) columns: Range<usize>,
-    /// How many positions of the range came before this segment.
-    pub(super) offset: usize,
 }
 
 impl Geometry {
@@ -80,11 +69,6 @@ impl Geometry {
         self.output.n * self.output.area()
     }
 
-    /// True when an output position looks at the input position of the same index and nothing else.
-    pub(super) const fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding.width() == 0
-    }
-
     pub(super) const fn flops(&self) -> u64 {
         2 * self.positions() as u64 * self.weights() as u64
     }
@@ -110,53 +94,6 @@ impl Geometry {
             Padding::Reflect(_) => Some(2 * (extent - 1) + pad - padded),
         }
     }
-
-    /// First input column of `taps` when all of them lie inside the input, for output column `at`.
-    pub(super) const fn inside(&self, at: usize, taps: &Range<usize>) -> Option<usize> {
-        let (padded, pad) = (at * self.stride, self.padding.width());
-        let fits = padded + taps.start >= pad && padded + taps.end <= self.input.w + pad;
-        if fits {
-            Some(padded + taps.start - pad)
-        } else {
-            None
-        }
-    }
-
-    /// Cuts a range of output positions, counted through the batch, at the ends of rows.
-    pub(super) fn segments(&self, positions: Range<usize>) -> impl Iterator<Item = Segment> {
-        let (h, w) = (self.output.h, self.output.w);
-        let mut next = positions.start;
-        std::iter::from_fn(move || {
-            if next >= positions.end {
-                return None;
-            }
-            let (line, column) = (next / w, next % w);
-            let offset = next - positions.start;
-            let count = (w - column).min(positions.end - next);
-            next += count;
-            Some(Segment {
-                example: line / h,
-                row: line % h,
-                columns: column..column + count,
-                offset,
-            })
-        })
-    }
-
-    /// The convolution that computes the gradient of this one's input (stride 1 only): the kernel
-    /// turned by 180°, input and output channels exchanged.
-    ///
-    /// With zero padding its output is the input gradient; with reflection it is the gradient of
-    /// the padded input. `None` when the padding exceeds what a kernel reaches.
-    pub(super) fn transposed(&self) -> Option<Self> {
-        let reach = self.kernel - 1;
-        let pad = match self.padding {
-            Padding::Zero(p) => reach.checked_sub(p)?,
-            Padding::Reflect(_) => reach,
-        };
-        let padding = Padding::Zero(pad);
-        (self.stride == 1).then(|| Self::new(self.output, self.input.c, self.kernel, 1, padding))
-    }
 }
 
 #[cfg(test)]
@@ -181,15 +118,5 @@ mod tests {
         let first = [2, 1, 0, 1, 2].map(Some);
         let last = [1, 2, 3, 2, 1].map(Some);
         assert_eq!((&got[0][..], &got[3][..]), (&first[..], &last[..]));
-    }
-
-    #[test]
-    fn segments_end_with_rows() {
-        let g = Geometry::new(Dims::new(2, 2, 3, 1), 1, 1, 1, Padding::Zero(0));
-        let got: Vec<_> = g
-            .segments(4..8)
-            .map(|s| (s.example, s.row, s.columns, s.offset))
-            .collect();
-        assert_eq!(got, [(0, 1, 1..3, 0), (1, 0, 0..2, 2)]);
     }
 }

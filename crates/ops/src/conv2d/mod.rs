@@ -1,13 +1,9 @@
 //! Two-dimensional convolution (cross-correlation, as in every deep-learning framework).
 
-mod columns;
 mod cpu;
+mod direct;
 mod geometry;
-mod input_gradient;
-mod narrow;
 mod reference;
-mod weight_gradient;
-mod weights;
 mod winograd;
 
 pub use geometry::Padding;
@@ -172,7 +168,7 @@ impl Op for Conv2d {
         if let Some([weight, bias @ ..]) = cx.param_grads {
             cpu::backward_weight(&geometry, cx.inputs[0], cx.output_grad, weight, cx.scratch);
             if let [bias] = bias {
-                weight_gradient::bias_gradient(&geometry, cx.output_grad, bias, cx.scratch);
+                cpu::bias_gradient(&geometry, cx.output_grad, bias, cx.scratch);
             }
         }
     }

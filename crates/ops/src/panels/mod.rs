@@ -4,7 +4,8 @@
 //! row of it fills whole registers. A product takes a block of rows of the left matrix through one
 //! panel and keeps the block of results in registers until it is complete:
 //!
-//! - [`Rows`]: `to = from · panels`, for outputs and input gradients;
+//! - [`Rows`]: `to = from · panels`, for outputs and input gradients. A row may consist of several
+//!   runs that lie apart, such as the rows of an image patch;
 //! - [`Outer`]: `to += aᵀ · b`, for weight gradients. Both operands are read as they lie in memory.
 //!
 //! One thread computes one product and sums in the order of the inner index, so that results depend
@@ -16,8 +17,8 @@
 mod outer;
 mod rows;
 
-pub use outer::Outer;
-pub use rows::{Rows, accumulate, finish};
+pub use outer::{Line, Outer};
+pub use rows::Rows;
 
 use pulp::Simd;
 use std::ops::Range;

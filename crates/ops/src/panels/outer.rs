@@ -3,10 +3,21 @@
 use super::{HALF, WIDTH, balanced, most_rows, panels, rows::finish, with_rows};
 use pulp::{Simd, WithSimd};
 
-/// The sum over `count` rows of the outer products of a row of `a` and one of `b`.
-pub struct Outer<'a> {
-    /// Rows of `a` and `b`.
+/// Rows of both operands that follow each other at fixed steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where the first row of `a` begins.
+    pub a: usize,
+    /// Where the first row of `b` begins.
+    pub b: usize,
+    /// How many rows.
     pub count: usize,
+}
+
+/// The sum over all rows of the outer products of a row of `a` and one of `b`.
+pub struct Outer<'a> {
+    /// The rows.
+    pub lines: &'a [Line],
     /// Rows that hold at least `height` elements, `a_step` elements apart.
     pub a: &'a [f32],
     /// Elements from a row of `a` to the next one.
@@ -66,11 +77,11 @@ fn block<S: Simd, const M: usize, const W: usize>(
     if W / S::F32_LANES >= 2 {
         for pair in 0..W / S::F32_LANES / 2 {
             let at = 2 * pair * S::F32_LANES;
-            let sums = sum::<S, M, 2>(simd, product.count, a, &b[at..], steps);
+            let sums = sum::<S, M, 2>(simd, product.lines, a, &b[at..], steps);
             finish(simd, sums, product.add, &mut to[at..], step);
         }
     } else {
-        let sums = sum::<S, M, 1>(simd, product.count, a, b, steps);
+        let sums = sum::<S, M, 1>(simd, product.lines, a, b, steps);
         finish(simd, sums, product.add, to, step);
     }
 }
@@ -79,26 +90,39 @@ fn block<S: Simd, const M: usize, const W: usize>(
 #[inline(always)]
 fn sum<S: Simd, const M: usize, const V: usize>(
     simd: S,
-    count: usize,
+    lines: &[Line],
     a: &[f32],
     b: &[f32],
     (a_step, b_step): (usize, usize),
 ) -> [[S::f32s; V]; M] {
+    for line in lines {
+        let last = line.count.saturating_sub(1);
+        assert!(
+            line.a + last * a_step + M <= a.len()
+                && line.b + last * b_step + V * S::F32_LANES <= b.len(),
+            "an operand of a product is too short"
+        );
+    }
     let mut sums = [[simd.splat_f32s(0.0); V]; M];
-    let rows = a.chunks(a_step).zip(b.chunks(b_step));
-    for (a, b) in rows.take(count) {
-        // No panic may leave this loop: it would keep the sums out of the registers.
-        let (Some(a), Some(b)) = (
-            a.first_chunk::<M>(),
-            S::as_simd_f32s(b).0.first_chunk::<V>(),
-        ) else {
-            break;
-        };
-        for m in 0..M {
-            let factor = simd.splat_f32s(a[m]);
-            for v in 0..V {
-                sums[m][v] = simd.mul_add_e_f32s(factor, b[v], sums[m][v]);
+    for line in lines {
+        let (mut at, mut bt) = (line.a, line.b);
+        // No panic may leave these loops: it would keep the sums out of the registers.
+        for _ in 0..line.count {
+            let (Some(a), Some(b)) = (a.get(at..), b.get(bt..)) else {
+                break;
+            };
+            let registers = S::as_simd_f32s(b).0.first_chunk::<V>();
+            let (Some(factors), Some(registers)) = (a.first_chunk::<M>(), registers) else {
+                break;
+            };
+            for m in 0..M {
+                let factor = simd.splat_f32s(factors[m]);
+                for v in 0..V {
+                    sums[m][v] = simd.mul_add_e_f32s(factor, registers[v], sums[m][v]);
+                }
             }
+            at += a_step;
+            bt += b_step;
         }
     }
     sums

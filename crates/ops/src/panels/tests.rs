@@ -43,9 +43,11 @@ fn rows_through_panels() {
             Arch::new().dispatch(Rows {
                 count,
                 inner,
+                runs: &[(0, 0)],
                 from: &from,
                 from_step,
                 panels: &packed,
+                height: inner,
                 columns,
                 to: &mut to,
                 to_step,
@@ -75,7 +77,7 @@ fn sums_of_outer_products() {
         let mut to = vec![0.5; height * to_step];
         for add in [false, true] {
             Arch::new().dispatch(Outer {
-                count,
+                lines: &[Line { a: 0, b: 0, count }],
                 a: &a,
                 a_step,
                 height,

@@ -143,9 +143,11 @@ fn products(
         run(Rows {
             count: tiles,
             inner,
+            runs: &[(0, 0)],
             from,
             from_step: from_layout.tile,
             panels,
+            height: inner,
             columns: to_layout.tile,
             to,
             to_step: to_layout.tile,

@@ -7,7 +7,7 @@ use super::kernels::{add_gradient, add_panel_gradient};
 use super::tiles::run;
 use super::transform::PRODUCTS;
 use super::{Layout, WIDE_TILES, Winograd};
-use crate::panels::{Outer, WIDTH, padded};
+use crate::panels::{Line, Outer, WIDTH, padded};
 use crate::parallel::for_each_with_scratch;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -76,7 +76,7 @@ impl Winograd {
         let sums = sums.par_chunks_exact_mut(ci * b.tile);
         sums.zip(slabs).with_max_len(1).for_each(|(to, (x, y))| {
             run(Outer {
-                count: tiles.len(),
+                lines: &[whole(tiles)],
                 a: x,
                 a_step: a.tile,
                 height: ci,
@@ -113,7 +113,7 @@ impl Winograd {
                 let slabs = x.chunks_exact(a.slab).zip(y.chunks_exact(b.slab));
                 for ((x, y), to) in slabs.zip(sums.chunks_exact_mut(BLOCK * WIDTH)) {
                     run(Outer {
-                        count: tiles.len(),
+                        lines: &[whole(tiles)],
                         a: &x[first..],
                         a_step: a.tile,
                         height,
@@ -128,5 +128,14 @@ impl Winograd {
                 add_panel_gradient(g, sums, BLOCK * WIDTH, first..first + height, weight_grad);
             }
         });
+    }
+}
+
+/// All tiles of a slab.
+fn whole(tiles: &Range<usize>) -> Line {
+    Line {
+        a: 0,
+        b: 0,
+        count: tiles.len(),
     }
 }

@@ -155,9 +155,11 @@ impl Winograd {
                     run(Rows {
                         count: tiles,
                         inner: rows.len(),
+                        runs: &[(0, 0)],
                         from: &from[first..],
                         from_step: layout.tile,
                         panels,
+                        height: rows.len(),
                         columns: WIDTH,
                         to,
                         to_step: WIDTH,

@@ -1,0 +1,55 @@
+//! Weights as panels. PyTorch's order is `[out][in][ky][kx]`.
+
+use super::super::geometry::Geometry;
+use crate::panels::{padded, panels};
+use rayon::prelude::*;
+
+/// Which channels count the rows of the panels; the other ones count their columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// For outputs.
+    InOut,
+    /// For input gradients.
+    OutIn,
+}
+
+/// Which taps are packed, as `ky · k + kx`, in the order in which they follow each other.
+#[derive(Clone, Debug)]
+pub(super) struct Slots(pub(super) Vec<usize>);
+
+impl Slots {
+    /// All taps in their own order.
+    pub(super) fn all(g: &Geometry) -> Self {
+        Self((0..g.kernel * g.kernel).collect())
+    }
+}
+
+/// Packs `[tap][row channel]` rows of panels; columns beyond the channels are zero.
+pub(super) fn pack(g: &Geometry, weight: &[f32], order: Order, slots: &Slots, packed: &mut [f32]) {
+    let area = g.kernel * g.kernel;
+    let (rows, columns, steps) = match order {
+        Order::InOut => (g.input.c, g.output.c, (area, g.fan_in())),
+        Order::OutIn => (g.output.c, g.input.c, (g.fan_in(), area)),
+    };
+    let height = slots.0.len() * rows;
+    let mut rest = &mut packed[..height * padded(columns)];
+    let tasks = panels(columns).map(|panel| {
+        let (head, tail) = std::mem::take(&mut rest).split_at_mut(height * panel.len());
+        rest = tail;
+        (panel, head)
+    });
+    tasks.par_bridge().for_each(|(panel, to)| {
+        let width = panel.len();
+        let lanes = width.min(columns - panel.start);
+        for row in 0..rows {
+            for (slot, &tap) in slots.0.iter().enumerate() {
+                let (to, tail) = to[(slot * rows + row) * width..][..width].split_at_mut(lanes);
+                let from = &weight[row * steps.0 + panel.start * steps.1 + tap..];
+                for (to, from) in to.iter_mut().zip(from.iter().step_by(steps.1)) {
+                    *to = *from;
+                }
+                tail.fill(0.0);
+            }
+        }
+    });
+}
