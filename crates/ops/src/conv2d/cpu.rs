@@ -1,18 +1,65 @@
 //! Which algorithm computes a convolution on the CPU.
 
 use super::direct;
+use super::fourier::Fourier;
 use super::geometry::Geometry;
 use super::winograd::Winograd;
 use crate::parallel::part;
 use rayon::prelude::*;
 
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Algorithm {
+    /// 3×3 kernels at stride 1 on maps of some size.
+    Winograd(Winograd),
+    /// Large kernels at stride 1.
+    Fourier(Fourier),
+    /// Everything else.
+    Direct,
+}
+
+impl Algorithm {
+    /// The cheapest algorithm for outputs and weight gradients, by the number of products and
+    /// transforms.
+    pub(super) fn new(g: &Geometry) -> Self {
+        Self::between(g, g.input.c, g.output.c)
+    }
+
+    /// The same for input gradients.
+    pub(super) fn of_input_gradient(g: &Geometry) -> Self {
+        Self::between(g, g.output.c, g.input.c)
+    }
+
+    fn between(g: &Geometry, inner: usize, outer: usize) -> Self {
+        if let Some(winograd) = Winograd::new(g) {
+            return Self::Winograd(winograd);
+        }
+        Fourier::new(g, inner, outer).map_or(Self::Direct, Self::Fourier)
+    }
+
+    /// What a summary calls it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Winograd(_) => "winograd",
+            Self::Fourier(_) => "fourier",
+            Self::Direct => "direct",
+        }
+    }
+
+    fn scratch_len(&self, g: &Geometry, threads: usize) -> usize {
+        match self {
+            Self::Winograd(winograd) => winograd.scratch_len(threads),
+            Self::Fourier(fourier) => fourier.scratch_len(threads),
+            Self::Direct => direct::scratch_len(g, threads),
+        }
+    }
+}
+
 /// Elements of working memory for all passes.
 pub(super) fn scratch_len(g: &Geometry, threads: usize) -> usize {
-    let passes = match Winograd::new(g) {
-        Some(winograd) => winograd.scratch_len(threads.max(1)),
-        None => direct::scratch_len(g, threads),
-    };
-    passes.max(direct::TASKS * g.output.c)
+    let passes = [Algorithm::new(g), Algorithm::of_input_gradient(g)];
+    let lens = passes.map(|algorithm| algorithm.scratch_len(g, threads.max(1)));
+    lens[0].max(lens[1]).max(direct::TASKS * g.output.c)
 }
 
 /// The output of a batch.
@@ -24,9 +71,10 @@ pub(super) fn forward(
     output: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match Winograd::new(g) {
-        Some(winograd) => winograd.forward(input, weight, bias, output, scratch),
-        None => direct::forward(g, input, weight, bias, output, scratch),
+    match Algorithm::new(g) {
+        Algorithm::Winograd(winograd) => winograd.forward(input, weight, bias, output, scratch),
+        Algorithm::Fourier(fourier) => fourier.forward(input, weight, bias, output, scratch),
+        Algorithm::Direct => direct::forward(g, input, weight, bias, output, scratch),
     }
 }
 
@@ -38,9 +86,14 @@ pub(super) fn backward_input(
     input_grad: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match Winograd::new(g) {
-        Some(winograd) => winograd.backward_input(output_grad, weight, input_grad, scratch),
-        None => direct::backward_input(g, output_grad, weight, input_grad, scratch),
+    match Algorithm::of_input_gradient(g) {
+        Algorithm::Winograd(winograd) => {
+            winograd.backward_input(output_grad, weight, input_grad, scratch)
+        }
+        Algorithm::Fourier(fourier) => {
+            fourier.backward_input(output_grad, weight, input_grad, scratch)
+        }
+        Algorithm::Direct => direct::backward_input(g, output_grad, weight, input_grad, scratch),
     }
 }
 
@@ -52,9 +105,14 @@ pub(super) fn backward_weight(
     weight_grad: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match Winograd::new(g) {
-        Some(winograd) => winograd.backward_weight(input, output_grad, weight_grad, scratch),
-        None => direct::backward_weight(g, input, output_grad, weight_grad, scratch),
+    match Algorithm::new(g) {
+        Algorithm::Winograd(winograd) => {
+            winograd.backward_weight(input, output_grad, weight_grad, scratch)
+        }
+        Algorithm::Fourier(fourier) => {
+            fourier.backward_weight(input, output_grad, weight_grad, scratch)
+        }
+        Algorithm::Direct => direct::backward_weight(g, input, output_grad, weight_grad, scratch),
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod cpu;
 mod direct;
+mod fourier;
 mod geometry;
+mod lanes;
 mod reference;
 mod winograd;
 
@@ -228,6 +230,11 @@ pub fn cases() -> Vec<Case> {
         case(dims(3, 6, 5, 17), 4, 5, 1, Zero(2)),
         case(dims(2, 5, 6, 8), 2, 3, 1, Zero(0)),
         case(dims(1, 4, 4, 9), 2, 3, 1, Zero(5)),
+        case(dims(3, 16, 18, 20), 17, 9, 1, Reflect(4)),
+        case(dims(2, 17, 24, 4), 32, 9, 1, Reflect(4)),
+        case(dims(2, 16, 16, 33), 3, 9, 1, Reflect(4)),
+        case(dims(2, 14, 25, 18), 20, 5, 1, Zero(2)),
+        case(dims(1, 22, 20, 16), 16, 7, 1, Zero(0)),
     ]
 }
 

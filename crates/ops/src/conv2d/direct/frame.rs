@@ -5,7 +5,7 @@ use super::Padding;
 
 /// The extents of a frame and what lies where in it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
+pub(in super::super) struct Frame {
     inside: (usize, usize, usize),
     /// Rows above, columns to the left.
     before: usize,
@@ -16,7 +16,7 @@ pub(super) struct Frame {
 
 impl Frame {
     /// The padded input of a convolution.
-    pub(super) const fn of_input(g: &Geometry) -> Self {
+    pub(in super::super) const fn of_input(g: &Geometry) -> Self {
         let pad = g.padding.width();
         Self {
             inside: (g.input.h, g.input.w, g.input.c),
@@ -27,7 +27,7 @@ impl Frame {
     }
 
     /// An output gradient among zeros.
-    pub(super) const fn of_grad(g: &Geometry, before: usize, after: usize) -> Self {
+    pub(in super::super) const fn of_grad(g: &Geometry, before: usize, after: usize) -> Self {
         let around = before + after;
         Self {
             inside: (g.output.h, g.output.w, g.output.c),
@@ -38,7 +38,7 @@ impl Frame {
     }
 
     /// Elements of a filled frame; zero where an example needs none.
-    pub(super) const fn len(&self) -> usize {
+    pub(in super::super) const fn len(&self) -> usize {
         if self.is_trivial() {
             return 0;
         }
@@ -50,12 +50,12 @@ impl Frame {
     }
 
     /// Where the channels of a position of the frame begin.
-    pub(super) const fn at(&self, row: usize, column: usize) -> usize {
+    pub(in super::super) const fn at(&self, row: usize, column: usize) -> usize {
         (row * self.extents.1 + column) * self.inside.2
     }
 
     /// The framed example: a copy in `room`, or the example itself where nothing is around it.
-    pub(super) fn fill<'a>(&self, example: &'a [f32], room: &'a mut [f32]) -> &'a [f32] {
+    pub(in super::super) fn fill<'a>(&self, example: &'a [f32], room: &'a mut [f32]) -> &'a [f32] {
         if self.is_trivial() {
             return example;
         }
@@ -84,11 +84,11 @@ impl Frame {
     }
 
     /// Which of `extent` rows or columns of the example a row or column of the frame shows.
-    pub(super) const fn source(&self, at: usize, extent: usize) -> Option<usize> {
+    pub(in super::super) const fn source(&self, at: usize, extent: usize) -> Option<usize> {
         if at >= self.before && at < self.before + extent {
             return Some(at - self.before);
         }
-        if !self.reflect {
+        if !self.reflect || at >= extent + 2 * self.before {
             return None;
         }
         if at < self.before {

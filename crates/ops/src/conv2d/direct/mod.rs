@@ -10,7 +10,7 @@
 //! part of the columns, and only the taps that ever meet the input are computed.
 
 mod few;
-mod frame;
+pub(super) mod frame;
 mod input_gradient;
 mod pack;
 mod weight_gradient;

@@ -1,8 +1,9 @@
 //! Between weights and their 36 transformed matrices, packed as panels.
 
 use super::super::geometry::Geometry;
+use super::super::lanes::{Lanes, MOST_LANES};
 use super::tiles::{SlabsMut, load, run, store};
-use super::transform::{Kernel, KernelAdjoint, Lanes, MOST_LANES, PRODUCTS, TAPS, both};
+use super::transform::{Kernel, KernelAdjoint, PRODUCTS, TAPS, both};
 use crate::panels::{padded, panels};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

@@ -11,9 +11,10 @@
 )]
 
 use super::super::geometry::Geometry;
+use super::super::lanes::Lanes;
 use super::Layout;
 use super::transform::{
-    INPUTS, Input, InputAdjoint, Lanes, OUTPUTS, Output, OutputAdjoint, PRODUCTS, both,
+    INPUTS, Input, InputAdjoint, OUTPUTS, Output, OutputAdjoint, PRODUCTS, both,
 };
 use crate::panels::padded;
 use pulp::{Arch, Simd, WithSimd};

@@ -8,8 +8,7 @@
 //!
 //! Everything is generic over the number so that a whole register of channels is transformed at once.
 
-use pulp::Simd;
-use std::ops::{Add, Mul, Sub};
+use super::super::lanes::Number;
 
 /// Inputs of a tile in one direction.
 pub(super) const INPUTS: usize = 6;
@@ -23,95 +22,6 @@ pub(super) const PRODUCTS: usize = INPUTS * INPUTS;
 /// The points ±√½ and ±√2.
 const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
 const B: f32 = std::f32::consts::SQRT_2;
-
-/// Lanes of the widest register.
-pub(super) const MOST_LANES: usize = 16;
-
-/// What can be transformed.
-pub(super) trait Number:
-    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f32, Output = Self>
-{
-}
-
-impl<T: Copy + Add<Output = T> + Sub<Output = T> + Mul<f32, Output = T>> Number for T {}
-
-/// A register: the same number of neighbouring channels.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lanes<S: Simd> {
-    simd: S,
-    value: S::f32s,
-}
-
-impl<S: Simd> Lanes<S> {
-    /// Zero in every lane.
-    #[inline(always)]
-    pub(super) fn zero(simd: S) -> Self {
-        let value = simd.splat_f32s(0.0);
-        Self { simd, value }
-    }
-
-    /// The first elements of `from`, which has at least as many as a register.
-    #[inline(always)]
-    pub(super) fn load(simd: S, from: &[f32]) -> Self {
-        let value = S::as_simd_f32s(&from[..S::F32_LANES]).0[0];
-        Self { simd, value }
-    }
-
-    /// Writes the first elements of `to`, which has at least as many as a register.
-    #[inline(always)]
-    pub(super) fn store(self, to: &mut [f32]) {
-        S::as_mut_simd_f32s(&mut to[..S::F32_LANES]).0[0] = self.value;
-    }
-
-    /// Zero in the first `count` lanes and one in the others.
-    #[inline(always)]
-    pub(super) fn ones_after(simd: S, count: usize) -> Self {
-        let mut ones = [1.0; MOST_LANES];
-        ones[..count].fill(0.0);
-        Self::load(simd, &ones)
-    }
-}
-
-impl<S: Simd> Mul for Lanes<S> {
-    type Output = Self;
-
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        let value = self.simd.mul_f32s(self.value, other.value);
-        Self { value, ..self }
-    }
-}
-
-impl<S: Simd> Add for Lanes<S> {
-    type Output = Self;
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        let value = self.simd.add_f32s(self.value, other.value);
-        Self { value, ..self }
-    }
-}
-
-impl<S: Simd> Sub for Lanes<S> {
-    type Output = Self;
-
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        let value = self.simd.sub_f32s(self.value, other.value);
-        Self { value, ..self }
-    }
-}
-
-impl<S: Simd> Mul<f32> for Lanes<S> {
-    type Output = Self;
-
-    #[inline(always)]
-    fn mul(self, factor: f32) -> Self {
-        let factor = self.simd.splat_f32s(factor);
-        let value = self.simd.mul_f32s(self.value, factor);
-        Self { value, ..self }
-    }
-}
 
 /// A linear map of one dimension of a tile.
 pub(super) trait Map<const N: usize, const M: usize> {
