@@ -6,6 +6,7 @@
 //! with the geometry, so that a device path can take the same geometry with device slices.
 
 use crate::Dims;
+use std::any::Any;
 use std::fmt;
 
 /// Whether a network is being trained or used; batch normalisation is the one that cares.
@@ -156,7 +157,9 @@ pub struct Backward<'a, T> {
 /// Kernels run inside the caller's rayon pool and must give the same bits for any number of
 /// threads: work is cut into pieces whose number depends on the geometry only, and reductions
 /// across pieces run in a fixed order.
-pub trait Op: fmt::Debug + Send + Sync {
+///
+/// Tools that look for one kind of operation in a graph (benchmarks, exports) cast to [`Any`].
+pub trait Op: Any + fmt::Debug + Send + Sync {
     /// The name used in summaries and errors, for example `conv2d`.
     fn name(&self) -> &'static str;
 

@@ -23,7 +23,7 @@ use viewmaker_net::Net;
 use viewmaker_objective::Objective;
 
 /// Threads that load training examples ahead.
-const WORKERS: usize = 2;
+pub const WORKERS: usize = 2;
 
 /// Sums over the steps of an epoch, for its report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -367,7 +367,8 @@ fn check_finite(step: u64, outcome: &StepOutcome, rates: StepRates) -> Result<()
     )))
 }
 
-fn optimizer(section: &OptimizerSection, net: &Net) -> Box<dyn Optimizer> {
+/// The optimiser that `section` describes, for the parameters of `net`.
+pub fn optimizer(section: &OptimizerSection, net: &Net) -> Box<dyn Optimizer> {
     let adam = |decoupled| {
         Box::new(Adam::new(
             net,
