@@ -11,9 +11,11 @@ mod tower;
 mod weights;
 
 pub mod optim;
+pub mod profile;
 pub mod reference;
 
 pub use layout::{to_nchw, to_nhwc};
 pub use pass::{Feed, Pass, Wanted};
+pub use profile::{Part, Profile, Profiler};
 pub use tower::{Call, Maps, Tower, Vectors};
 pub use weights::{Tensor, Weights, WeightsError};

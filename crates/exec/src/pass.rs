@@ -1,5 +1,6 @@
 //! One forward and one backward pass over a plan's arena.
 
+use crate::profile::{Direction, Part, Profiler};
 use crate::{Weights, arena::carve, layout};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -46,6 +47,7 @@ pub struct Pass {
     mode: Mode,
     // Staging for the conversion between layouts at the edge.
     edge: Vec<f32>,
+    profiler: Profiler,
 }
 
 impl Pass {
@@ -57,7 +59,13 @@ impl Pass {
             plan,
             mode: Mode::Eval,
             edge: Vec::new(),
+            profiler: Profiler::default(),
         }
+    }
+
+    /// The same with a profiler that measures every layer.
+    pub fn with_profiler(self, profiler: Profiler) -> Self {
+        Self { profiler, ..self }
     }
 
     /// The plan this pass runs.
@@ -85,14 +93,19 @@ impl Pass {
             "{}: one feed per input",
             net.name()
         );
-        for feed in feeds {
-            let dims = self.dims(feed.value);
-            let range = plan.values[feed.value.index()].clone();
-            layout::to_nhwc(feed.nchw, dims, &mut self.arena[range]);
-        }
+        let profiler = self.profiler.clone();
+        profiler.time(Part::Layout, || {
+            for feed in feeds {
+                let dims = self.dims(feed.value);
+                let range = plan.values[feed.value.index()].clone();
+                layout::to_nhwc(feed.nchw, dims, &mut self.arena[range]);
+            }
+        });
         self.mode = mode;
         for (index, node) in net.nodes().iter().enumerate() {
-            self.forward_node(&net, &plan, weights, index, node);
+            profiler.layer(&net, node, plan.batch, Direction::Forward, || {
+                self.forward_node(&net, &plan, weights, index, node);
+            });
         }
     }
 
@@ -154,13 +167,18 @@ impl Pass {
             needed: needs_gradient(&net, wanted),
             written: vec![false; net.values().len()],
         };
+        let profiler = self.profiler.clone();
         let dims = self.dims(at);
-        layout::to_nhwc(seed, dims, &mut self.arena[plan.grads[at.index()].clone()]);
+        profiler.time(Part::Layout, || {
+            layout::to_nhwc(seed, dims, &mut self.arena[plan.grads[at.index()].clone()]);
+        });
         progress.written[at.index()] = true;
         for (index, node) in net.nodes().iter().enumerate().rev() {
             if progress.reaches(node, wanted) {
                 let grads = param_grads.as_deref_mut().filter(|_| wanted.params());
-                self.backward_node(&net, &plan, (index, node), weights, grads, &mut progress);
+                profiler.layer(&net, node, plan.batch, Direction::Backward, || {
+                    self.backward_node(&net, &plan, (index, node), weights, grads, &mut progress);
+                });
             }
         }
         for &input in net.inputs() {
@@ -236,13 +254,15 @@ impl Pass {
         }
         let mut parts = carve(&mut self.arena, &[grad, from]).into_iter();
         let (grad, from) = (next(&mut parts), next(&mut parts));
-        grad.par_chunks_mut(PIECE)
-            .zip(from.par_chunks(PIECE))
-            .for_each(|(grad, from)| {
-                for (g, f) in grad.iter_mut().zip(from) {
-                    *g += f;
-                }
-            });
+        self.profiler.time(Part::Accumulation, || {
+            grad.par_chunks_mut(PIECE)
+                .zip(from.par_chunks(PIECE))
+                .for_each(|(grad, from)| {
+                    for (g, f) in grad.iter_mut().zip(from) {
+                        *g += f;
+                    }
+                });
+        });
     }
 
     /// The activation of `value` as the last forward pass left it, NCHW.
@@ -261,8 +281,10 @@ impl Pass {
 
     fn read(&mut self, value: ValueId, range: Range<usize>) -> &[f32] {
         let dims = self.dims(value);
-        self.edge.resize(dims.len(), 0.0);
-        layout::to_nchw(&self.arena[range], dims, &mut self.edge);
+        self.profiler.time(Part::Layout, || {
+            self.edge.resize(dims.len(), 0.0);
+            layout::to_nchw(&self.arena[range], dims, &mut self.edge);
+        });
         &self.edge
     }
 }

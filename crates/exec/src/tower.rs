@@ -4,7 +4,7 @@
 //! plan, and puts one backward operation on the tape. Parameter gradients stay in the tower's flat
 //! buffer, where the optimiser finds them; only the gradient of the input travels on.
 
-use crate::{Feed, Pass, Wanted, Weights};
+use crate::{Feed, Part, Pass, Profiler, Wanted, Weights};
 use dfdx::prelude::{
     Cpu, Gradients, HasShape, PutTape, Shape, SplitTape, Tape, Tensor, TensorFromVec,
 };
@@ -49,6 +49,7 @@ struct Inner {
     grads: Vec<f32>,
     plans: HashMap<(usize, Purpose), Arc<Plan>>,
     idle: HashMap<(usize, Purpose), Vec<Pass>>,
+    profiler: Profiler,
 }
 
 impl Inner {
@@ -59,7 +60,8 @@ impl Inner {
             let threads = rayon::current_num_threads();
             let make = || Arc::new(Plan::new(net, batch, threads, purpose, Keep::Outputs));
             let plan = self.plans.entry((batch, purpose)).or_insert_with(make);
-            Pass::new(Arc::clone(net), Arc::clone(plan))
+            let pass = Pass::new(Arc::clone(net), Arc::clone(plan));
+            pass.with_profiler(self.profiler.clone())
         })
     }
 
@@ -82,8 +84,22 @@ impl Tower {
                 grads,
                 plans: HashMap::new(),
                 idle: HashMap::new(),
+                profiler: Profiler::default(),
             })),
         }
+    }
+
+    /// From now on `profiler` measures the passes of this tower.
+    pub fn set_profiler(&self, profiler: Profiler) {
+        let inner = &mut *self.inner.borrow_mut();
+        // Passes carry the profiler they were made with.
+        inner.idle.clear();
+        inner.profiler = profiler;
+    }
+
+    /// The profiler that measures this tower; off unless one was set.
+    pub fn profiler(&self) -> Profiler {
+        self.inner.borrow().profiler.clone()
     }
 
     /// The network.
@@ -158,6 +174,16 @@ impl Tower {
         call: Call<'_>,
         shape: O,
     ) -> Tensor<O, f32, Cpu, T> {
+        let profiler = self.profiler();
+        profiler.time(Part::Tape, || self.record(x, call, shape))
+    }
+
+    fn record<O: Shape, T: Tape<f32, Cpu>>(
+        &self,
+        x: Tensor<Maps, f32, Cpu, T>,
+        call: Call<'_>,
+        shape: O,
+    ) -> Tensor<O, f32, Cpu, T> {
         let (x, mut tape) = x.split_tape();
         let purpose = match T::OWNS_TAPE {
             true => Purpose::Training,
@@ -173,7 +199,10 @@ impl Tower {
         let (tower, output, wanted) = (self.clone(), call.output, call.wanted);
         let result = y.clone();
         tape.add_backward_op(move |gradients| {
-            tower.backward(pass, output, wanted, gradients, &x, &y)
+            let profiler = tower.profiler();
+            profiler.time(Part::Tape, || {
+                tower.backward(pass, output, wanted, gradients, &x, &y)
+            })
         });
         result.put_tape(tape)
     }

@@ -5,6 +5,7 @@ mod args;
 mod config;
 mod eval;
 mod output;
+mod profile;
 mod summary;
 mod train;
 mod views;

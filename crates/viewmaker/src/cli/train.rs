@@ -2,6 +2,7 @@
 
 use super::args::{ConfigArgs, use_threads};
 use super::output::{self, percent};
+use super::profile;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -31,6 +32,9 @@ pub(super) struct TrainArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
+    /// Measure where the time of a step goes, and print it at the end.
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     settings: ConfigArgs,
 }
@@ -54,12 +58,18 @@ pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     pictures::resolve_data(&mut config)?;
     let splits = pictures::open_data(&config)?;
     let mut trainer = Trainer::new(&config, &splits)?;
+    if args.profile {
+        trainer.measure();
+    }
     let mut run = open_run(&args, &config)?;
     let mut ui = LoggedUi::new(ui.as_mut(), run.log()?);
     ui.on_message(&splits.description);
     restore(&mut trainer, &mut run, &mut ui)?;
     ui.on_message(&format!("run folder: {}", run.path().display()));
     let outcome = trainer.run(&mut run, &mut ui, interrupt)?;
+    if let Some(profile) = trainer.profile() {
+        profile::print(&profile, args.json)?;
+    }
     if outcome.interrupted {
         let path = run.path().display();
         return Err(Error::Interrupted(format!(

@@ -19,6 +19,7 @@ use std::time::Instant;
 use step::{Learners, StepBatch, StepOutcome, StepRates};
 use viewmaker_data::{Batch, Loader, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Schedule, Sgd};
+use viewmaker_exec::{Part, Profile, Profiler};
 use viewmaker_net::Net;
 use viewmaker_objective::Objective;
 
@@ -70,6 +71,7 @@ pub struct Trainer<'a> {
     objective: Box<dyn Objective>,
     loader: Loader,
     progress: Progress,
+    profiler: Profiler,
 }
 
 /// How far a run has come; part of every checkpoint.
@@ -128,7 +130,19 @@ impl<'a> Trainer<'a> {
             objective,
             loader,
             progress: Progress::default(),
+            profiler: Profiler::default(),
         })
+    }
+
+    /// Measures where the time of every step goes; see [`Trainer::profile`].
+    pub fn measure(&mut self) {
+        self.profiler = Profiler::on();
+        self.players.set_profiler(&self.profiler);
+    }
+
+    /// Where the time of the steps went; `None` without [`Trainer::measure`].
+    pub fn profile(&self) -> Option<Profile> {
+        self.profiler.profile()
     }
 
     /// The networks.
@@ -174,14 +188,19 @@ impl<'a> Trainer<'a> {
         while self.progress.step < total && !interrupted {
             let epoch = self.progress.step / per_epoch;
             let first = (self.progress.step % per_epoch) as usize;
-            for batch in self.loader.epoch_from(epoch as u32, first) {
+            let profiler = self.profiler.clone();
+            let mut batches = self.loader.epoch_from(epoch as u32, first);
+            profiler.begin_step();
+            while let Some(batch) = profiler.time(Part::Data, || batches.next()) {
                 self.step(&batch?, epoch, run, ui)?;
+                profiler.end_step();
                 self.progress.seconds += clock.elapsed().as_secs_f64();
                 interrupted = interrupt.is_raised();
                 if self.progress.step.is_multiple_of(per_epoch) || self.progress.step == total {
                     self.end_epoch(epoch, run, ui)?;
                 }
                 clock = Instant::now();
+                profiler.begin_step();
                 if self.progress.step == total || interrupted {
                     break;
                 }
@@ -236,9 +255,25 @@ impl<'a> Trainer<'a> {
             indices: &batch.indices,
             step,
         };
-        let outcome = learners
-            .step(step_batch, rates, &mut noise)
+        let profiler = self.profiler.clone();
+        let outcome = profiler
+            .time(Part::Rest, || learners.step(step_batch, rates, &mut noise))
             .map_err(|error| Error::failure(error.to_string()))?;
+        profiler.time(Part::Records, || {
+            self.record(outcome, epoch, rates, run, ui)
+        })
+    }
+
+    /// Adds a step to the measurements of the run.
+    fn record(
+        &mut self,
+        outcome: StepOutcome,
+        epoch: u64,
+        rates: StepRates,
+        run: &mut RunDir,
+        ui: &mut dyn Ui,
+    ) -> Result<()> {
+        let step = self.progress.step;
         check_finite(step, &outcome, rates)?;
         self.progress.step += 1;
         self.progress.sums.add(&outcome);

@@ -1,9 +1,8 @@
 //! The two players: an encoder, and whatever makes its views.
 
 use dfdx::prelude::{Cpu, NoneTape, Tape, Tensor};
-use std::sync::Arc;
-use viewmaker_exec::{Call, Maps, Tower, Vectors, Wanted};
-use viewmaker_net::{Net, Purpose, ValueId};
+use viewmaker_exec::{Call, Maps, Part, Profiler, Tower, Vectors, Wanted};
+use viewmaker_net::{Purpose, ValueId};
 use viewmaker_ops::{Mode, random::Philox};
 
 /// A batch of examples on the tape.
@@ -85,7 +84,7 @@ impl Views {
         let Some(tower) = self.tower() else {
             return x;
         };
-        let extra = self.noise(tower.net(), x.shape_n(), noise, request);
+        let extra = self.noise(tower, x.shape_n(), noise, request);
         let call = Call {
             output: tower.net().output(),
             extra: &extra,
@@ -106,7 +105,7 @@ impl Views {
         let Some(tower) = self.tower() else {
             return x.to_vec();
         };
-        let extra = self.noise(tower.net(), batch, noise, request);
+        let extra = self.noise(tower, batch, noise, request);
         let call = Call {
             output: tower.net().output(),
             extra: &extra,
@@ -123,25 +122,26 @@ impl Views {
     /// around zero where the noise itself is the perturbation.
     fn noise(
         &self,
-        net: &Arc<Net>,
+        tower: &Tower,
         batch: usize,
         source: &mut dyn NoiseSource,
         request: NoiseRequest,
     ) -> Vec<Vec<f32>> {
+        let net = tower.net();
         let inputs = net.inputs()[1..].iter().enumerate();
-        inputs
-            .map(|(index, &value): (usize, &ValueId)| {
-                let mut out = vec![0.0; net.dims(value, batch).len()];
-                let channel = request.channel + index as u32;
-                source.uniform(NoiseRequest { channel, ..request }, &mut out);
-                if matches!(self, Self::Noise(_)) {
-                    for x in &mut out {
-                        *x = 2.0 * *x - 1.0;
-                    }
+        let channel = |(index, &value): (usize, &ValueId)| {
+            let mut out = vec![0.0; net.dims(value, batch).len()];
+            let channel = request.channel + index as u32;
+            source.uniform(NoiseRequest { channel, ..request }, &mut out);
+            if matches!(self, Self::Noise(_)) {
+                for x in &mut out {
+                    *x = 2.0 * *x - 1.0;
                 }
-                out
-            })
-            .collect()
+            }
+            out
+        };
+        let profiler = tower.profiler();
+        profiler.time(Part::Noise, || inputs.map(channel).collect())
     }
 }
 
@@ -167,6 +167,13 @@ pub struct Players {
 }
 
 impl Players {
+    /// From now on `profiler` measures both networks.
+    pub fn set_profiler(&self, profiler: &Profiler) {
+        for tower in self.views.tower().into_iter().chain([&self.encoder]) {
+            tower.set_profiler(profiler.clone());
+        }
+    }
+
     /// Embeds views; `wanted` says what the backward pass produces.
     pub fn embed<T: Tape<f32, Cpu>>(&self, view: Examples<T>, wanted: Wanted) -> Embeddings<T> {
         let call = Call {

@@ -10,7 +10,7 @@ use crate::config::Update;
 use dfdx::prelude::{
     AsArray, Backward, Cpu, OwnedTape, PutTape, SplitTape, Tensor, TensorFromVec, Trace,
 };
-use viewmaker_exec::{Maps, Wanted, optim::Optimizer};
+use viewmaker_exec::{Maps, Part, Profiler, Wanted, optim::Optimizer};
 use viewmaker_objective::{BatchInfo, Objective, ObjectiveError};
 
 /// A batch as a step sees it.
@@ -104,8 +104,9 @@ impl Learners<'_> {
                 self.players.views.apply(x, noise, request(batch, 0, view))
             })
             .collect();
-        let mean_distortion = mean_distortion(&views, batch);
-        self.players.encoder.zero_grads();
+        let profiler = self.profiler();
+        let mean_distortion = profiler.time(Part::Distortion, || mean_distortion(&views, batch));
+        self.zero_encoder();
         let z = views
             .iter()
             .map(|view| self.players.embed(view.leaky_trace(), Wanted::Params))
@@ -151,11 +152,12 @@ impl Learners<'_> {
         lr: f32,
         noise: &mut dyn NoiseSource,
     ) -> Result<StepOutcome, ObjectiveError> {
-        self.players.encoder.zero_grads();
+        self.zero_encoder();
         self.zero_viewmaker();
         let views = self.traced_views(batch, 0, noise);
         let fixed: Vec<Fixed> = views.iter().map(|v| v.retaped()).collect();
-        let mean_distortion = mean_distortion(&fixed, batch);
+        let profiler = self.profiler();
+        let mean_distortion = profiler.time(Part::Distortion, || mean_distortion(&fixed, batch));
         let z = views
             .into_iter()
             .map(|view| self.players.embed(view, Wanted::Both))
@@ -165,7 +167,7 @@ impl Learners<'_> {
         // The viewmaker's gradient is exactly −w times the encoder's.
         let weight = -rates.viewmaker_loss_weight;
         if let Some(tower) = self.players.views.tower() {
-            tower.scale_grads(weight);
+            profiler.time(Part::Optimizer, || tower.scale_grads(weight));
         }
         self.step_viewmaker(lr);
         Ok(StepOutcome {
@@ -201,6 +203,19 @@ impl Learners<'_> {
         pass: u32,
         weight: f32,
     ) -> Result<(f32, Vec<Vec<f32>>), ObjectiveError> {
+        let profiler = self.profiler();
+        profiler.time(Part::Objective, || {
+            self.objective_step(z, batch, pass, weight)
+        })
+    }
+
+    fn objective_step(
+        &mut self,
+        z: Vec<Embeddings<OwnedTape<f32, Cpu>>>,
+        batch: StepBatch<'_>,
+        pass: u32,
+        weight: f32,
+    ) -> Result<(f32, Vec<Vec<f32>>), ObjectiveError> {
         let embeddings: Vec<Vec<f32>> = z.iter().map(|z| z.as_vec()).collect();
         let info = BatchInfo {
             indices: batch.indices,
@@ -220,21 +235,35 @@ impl Learners<'_> {
     fn step_encoder(&mut self, lr: f32) {
         let optimizer = &mut self.encoder_optimizer;
         let encoder = &self.players.encoder;
-        encoder.update(|params, grads| optimizer.step(params, grads, lr));
+        encoder.profiler().time(Part::Optimizer, || {
+            encoder.update(|params, grads| optimizer.step(params, grads, lr));
+        });
     }
 
     fn step_viewmaker(&mut self, lr: f32) {
         if let (Some(tower), Some(optimizer)) =
             (self.players.views.tower(), &mut self.viewmaker_optimizer)
         {
-            tower.update(|params, grads| optimizer.step(params, grads, lr));
+            tower.profiler().time(Part::Optimizer, || {
+                tower.update(|params, grads| optimizer.step(params, grads, lr));
+            });
         }
+    }
+
+    fn zero_encoder(&self) {
+        let encoder = &self.players.encoder;
+        self.profiler()
+            .time(Part::Optimizer, || encoder.zero_grads());
     }
 
     fn zero_viewmaker(&self) {
         if let Some(tower) = self.players.views.tower() {
-            tower.zero_grads();
+            self.profiler().time(Part::Optimizer, || tower.zero_grads());
         }
+    }
+
+    fn profiler(&self) -> Profiler {
+        self.players.encoder.profiler()
     }
 }
 
