@@ -5,7 +5,7 @@ use crate::{Weights, arena::carve, layout};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
-use viewmaker_net::{Net, Node, Plan, Purpose, ValueId};
+use viewmaker_net::{Net, Node, Plan, PlannedNode, Purpose, ValueId};
 use viewmaker_ops::{Backward, Dims, Forward, Mode};
 
 /// What a backward pass should produce beside the parameter gradients.
@@ -102,9 +102,9 @@ impl Pass {
             }
         });
         self.mode = mode;
-        for (index, node) in net.nodes().iter().enumerate() {
-            profiler.layer(&net, node, plan.batch, Direction::Forward, || {
-                self.forward_node(&net, &plan, weights, index, node);
+        for planned in &plan.nodes {
+            profiler.layer(&net, &planned.node, plan.batch, Direction::Forward, || {
+                self.forward_node(&net, &plan, weights, planned);
             });
         }
     }
@@ -114,14 +114,14 @@ impl Pass {
         net: &Net,
         plan: &Plan,
         weights: &mut Weights,
-        index: usize,
-        node: &Node,
+        planned: &PlannedNode,
     ) {
+        let node = &planned.node;
         let input_dims = net.input_dims(node, plan.batch);
         let mut ranges = vec![
             plan.values[node.output.index()].clone(),
-            plan.nodes[index].saved.clone(),
-            plan.nodes[index].scratch.clone(),
+            planned.saved.clone(),
+            planned.forward_scratch.clone(),
         ];
         ranges.extend(node.inputs.iter().map(|v| plan.values[v.index()].clone()));
         let mut parts = carve(&mut self.arena, &ranges).into_iter();
@@ -164,7 +164,7 @@ impl Pass {
         let plan = Arc::clone(&self.plan);
         assert_eq!(plan.purpose, Purpose::Training, "{}", net.name());
         let mut progress = Progress {
-            needed: needs_gradient(&net, wanted),
+            needed: needs_gradient(&net, &plan, wanted),
             written: vec![false; net.values().len()],
         };
         let profiler = self.profiler.clone();
@@ -173,11 +173,12 @@ impl Pass {
             layout::to_nhwc(seed, dims, &mut self.arena[plan.grads[at.index()].clone()]);
         });
         progress.written[at.index()] = true;
-        for (index, node) in net.nodes().iter().enumerate().rev() {
+        for planned in plan.nodes.iter().rev() {
+            let node = &planned.node;
             if progress.reaches(node, wanted) {
                 let grads = param_grads.as_deref_mut().filter(|_| wanted.params());
                 profiler.layer(&net, node, plan.batch, Direction::Backward, || {
-                    self.backward_node(&net, &plan, (index, node), weights, grads, &mut progress);
+                    self.backward_node(&net, &plan, planned, weights, grads, &mut progress);
                 });
             }
         }
@@ -192,22 +193,30 @@ impl Pass {
         &mut self,
         net: &Net,
         plan: &Plan,
-        (index, node): (usize, &Node),
+        planned: &PlannedNode,
         weights: &Weights,
         param_grads: Option<&mut [f32]>,
         progress: &mut Progress,
     ) {
+        let node = &planned.node;
         let input_dims = net.input_dims(node, plan.batch);
+        // What the operation does not read may be overwritten by now.
+        let reads = node.op.backward_reads();
+        let kept = |value: &ValueId, kept: bool| match kept {
+            true => plan.values[value.index()].clone(),
+            false => 0..0,
+        };
         let mut ranges = vec![
-            plan.values[node.output.index()].clone(),
+            kept(&node.output, reads.output),
             plan.grads[node.output.index()].clone(),
-            plan.nodes[index].saved.clone(),
-            plan.nodes[index].scratch.clone(),
+            planned.saved.clone(),
+            planned.backward_scratch.clone(),
         ];
-        ranges.extend(node.inputs.iter().map(|v| plan.values[v.index()].clone()));
+        let inputs = node.inputs.iter().enumerate();
+        ranges.extend(inputs.map(|(i, v)| kept(v, i < reads.inputs)));
         // The first contribution to a gradient is written in place; a later one is computed beside
         // it and added, so that operations need not know who else reads their inputs.
-        let targets = gradient_targets(plan, node, progress);
+        let targets = gradient_targets(plan, planned, progress);
         ranges.extend(targets.iter().map(|t| t.clone().unwrap_or(0..0)));
         let mut parts = carve(&mut self.arena, &ranges).into_iter();
         let (output, output_grad) = (next(&mut parts), next(&mut parts));
@@ -309,8 +318,12 @@ impl Progress {
 }
 
 /// Where a node's contribution to the gradient of each input goes; `None` where none is needed.
-fn gradient_targets(plan: &Plan, node: &Node, progress: &Progress) -> Vec<Option<Range<usize>>> {
-    let mut free = plan.accumulator.start;
+fn gradient_targets(
+    plan: &Plan,
+    planned: &PlannedNode,
+    progress: &Progress,
+) -> Vec<Option<Range<usize>>> {
+    let mut free = planned.accumulator.start;
     let target = |v: &ValueId| {
         let grad = plan.grads[v.index()].clone();
         if !progress.needed[v.index()] {
@@ -323,7 +336,7 @@ fn gradient_targets(plan: &Plan, node: &Node, progress: &Progress) -> Vec<Option
         free += grad.len();
         Some(start..free)
     };
-    node.inputs.iter().map(target).collect()
+    planned.node.inputs.iter().map(target).collect()
 }
 
 fn param_slices<'a>(net: &Net, node: &Node, params: &'a [f32]) -> Vec<&'a [f32]> {
@@ -332,12 +345,12 @@ fn param_slices<'a>(net: &Net, node: &Node, params: &'a [f32]) -> Vec<&'a [f32]>
 }
 
 /// Which values lie on a path from something whose gradient is wanted.
-fn needs_gradient(net: &Net, wanted: Wanted) -> Vec<bool> {
+fn needs_gradient(net: &Net, plan: &Plan, wanted: Wanted) -> Vec<bool> {
     let mut needs = vec![false; net.values().len()];
     for &input in net.inputs() {
         needs[input.index()] = wanted.inputs();
     }
-    for node in net.nodes() {
+    for PlannedNode { node, .. } in &plan.nodes {
         let from_params = wanted.params() && !node.params.is_empty();
         let from_inputs = node.inputs.iter().any(|v| needs[v.index()]);
         needs[node.output.index()] = from_params || from_inputs;

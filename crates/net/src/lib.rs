@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod fuse;
 mod graph;
 mod plan;
 mod summary;

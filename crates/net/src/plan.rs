@@ -4,6 +4,7 @@
 //! that touches it, and buffers that are never alive together may share memory. The offsets are
 //! fixed when the plan is made, so a step allocates nothing and its memory is known beforehand.
 
+use crate::fuse::fused;
 use crate::graph::{Net, Node, ValueId};
 use std::ops::Range;
 
@@ -21,21 +22,28 @@ pub enum Purpose {
 pub enum Keep {
     /// Declared inputs and outputs, and their gradients.
     Outputs,
-    /// Every activation and every gradient, for inspection: nothing shares memory.
+    /// Every activation and every gradient of the network as it is written, for inspection: nothing
+    /// shares memory, and no two operations are computed as one.
     Everything,
 }
 
-/// Buffers of one node; see [`Plan`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One operation as it is executed, and its buffers; see [`Plan`].
+#[derive(Clone, Debug)]
 pub struct PlannedNode {
+    /// The operation: a node of the network, or several computed as one.
+    pub node: Node,
     /// What the forward pass leaves for the backward pass.
     pub saved: Range<usize>,
-    /// Working memory, exactly as much as the operation asks for; all nodes share it.
-    pub scratch: Range<usize>,
+    /// Working memory of the forward pass, exactly as much as the operation asks for.
+    pub forward_scratch: Range<usize>,
+    /// Working memory of the backward pass, as much.
+    pub backward_scratch: Range<usize>,
+    /// Where the second and later contributions to a gradient are computed before they are added.
+    pub accumulator: Range<usize>,
 }
 
 /// The memory of one network for one batch size; ranges count `f32` elements of the arena.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Examples in a batch.
     pub batch: usize,
@@ -43,14 +51,12 @@ pub struct Plan {
     pub threads: usize,
     /// What the plan can do.
     pub purpose: Purpose,
-    /// Activation of every value of the net.
+    /// Activation of every value of the net; empty for one that is never stored.
     pub values: Vec<Range<usize>>,
     /// Gradient of every value; empty ranges for [`Purpose::Inference`].
     pub grads: Vec<Range<usize>>,
-    /// Buffers of every node.
+    /// The operations in execution order.
     pub nodes: Vec<PlannedNode>,
-    /// Where the second and later contributions to a gradient are computed before they are added.
-    pub accumulator: Range<usize>,
     /// Elements of the whole arena.
     pub len: usize,
 }
@@ -59,20 +65,28 @@ impl Plan {
     /// Lays out the memory of `net` for batches of `batch` on `threads` threads.
     pub fn new(net: &Net, batch: usize, threads: usize, purpose: Purpose, keep: Keep) -> Self {
         let (batch, threads) = (batch.max(1), threads.max(1));
+        let nodes = match keep {
+            Keep::Outputs => fused(net),
+            Keep::Everything => net.nodes.clone(),
+        };
+        let times = Timeline {
+            net,
+            nodes: &nodes,
+            purpose,
+        };
+        let values = (0..net.values.len()).map(ValueId);
+        let lengths: Vec<usize> = values
+            .clone()
+            .map(|v| match times.is_stored(v) {
+                true => net.dims(v, batch).len(),
+                false => 0,
+            })
+            .collect();
+        let training = usize::from(purpose == Purpose::Training);
         let mut buffers = Vec::new();
-        let times = Timeline::new(net, purpose);
-        for index in 0..net.values.len() {
-            let len = net.dims(ValueId(index), batch).len();
-            buffers.push(times.activation(ValueId(index), len));
-        }
-        for index in 0..net.values.len() {
-            let len = match purpose {
-                Purpose::Training => net.dims(ValueId(index), batch).len(),
-                Purpose::Inference => 0,
-            };
-            buffers.push(times.gradient(ValueId(index), len));
-        }
-        for (index, node) in net.nodes.iter().enumerate() {
+        buffers.extend(values.clone().map(|v| times.activation(v, lengths[v.0])));
+        buffers.extend(values.map(|v| times.gradient(v, training * lengths[v.0])));
+        for (index, node) in nodes.iter().enumerate() {
             let dims = net.input_dims(node, batch);
             buffers.push(times.saved(index, node.op.saved_len(&dims)));
         }
@@ -81,32 +95,38 @@ impl Plan {
                 (buffer.first, buffer.last) = (0, usize::MAX);
             }
         }
-        let (mut ranges, len) = place(&buffers);
-        let saved = ranges.split_off(2 * net.values.len());
-        let grads = ranges.split_off(net.values.len());
-        let scratch = |node: &Node| {
-            let dims = net.input_dims(node, batch);
-            len..len + node.op.scratch_len(&dims, threads)
-        };
-        let nodes: Vec<PlannedNode> = saved
+        for (index, node) in nodes.iter().enumerate() {
+            let scratch = node.op.scratch_len(&net.input_dims(node, batch), threads);
+            let contributions = training * times.contributions(node, &lengths);
+            let backward = times.backward(index);
+            buffers.push(Buffer::at(index + 1, scratch));
+            buffers.push(Buffer::at(backward, training * scratch));
+            buffers.push(Buffer::at(backward, contributions));
+        }
+        let (ranges, len) = place(&buffers);
+        let mut ranges = ranges.into_iter();
+        let values = ranges.by_ref().take(net.values.len()).collect();
+        let grads = ranges.by_ref().take(net.values.len()).collect();
+        let saved: Vec<Range<usize>> = ranges.by_ref().take(nodes.len()).collect();
+        let mut next = || ranges.next().unwrap_or_default();
+        let nodes = nodes
             .into_iter()
-            .zip(&net.nodes)
-            .map(|(saved, node)| PlannedNode {
+            .zip(saved)
+            .map(|(node, saved)| PlannedNode {
+                node,
                 saved,
-                scratch: scratch(node),
-            })
-            .collect();
-        let scratch_end = nodes.iter().map(|n| n.scratch.end).max().unwrap_or(len);
-        let accumulator = scratch_end..scratch_end + accumulator_len(net, batch, purpose);
+                forward_scratch: next(),
+                backward_scratch: next(),
+                accumulator: next(),
+            });
         Self {
             batch,
             threads,
             purpose,
-            values: ranges,
+            values,
             grads,
-            nodes,
-            len: accumulator.end,
-            accumulator,
+            nodes: nodes.collect(),
+            len,
         }
     }
 
@@ -114,25 +134,6 @@ impl Plan {
     pub fn bytes(&self) -> usize {
         self.len * size_of::<f32>()
     }
-}
-
-/// Room for a node's contributions to gradients that other nodes contribute to as well.
-fn accumulator_len(net: &Net, batch: usize, purpose: Purpose) -> usize {
-    if purpose == Purpose::Inference {
-        return 0;
-    }
-    let mut consumers = vec![0; net.values.len()];
-    for value in net.nodes.iter().flat_map(|n| &n.inputs) {
-        consumers[value.0] += 1;
-    }
-    for (_, value) in &net.outputs {
-        consumers[value.0] += 1;
-    }
-    let shared = |node: &Node| {
-        let values = node.inputs.iter().filter(|v| consumers[v.0] > 1);
-        values.map(|&v| net.dims(v, batch).len()).sum()
-    };
-    net.nodes.iter().map(shared).max().unwrap_or(0)
 }
 
 /// A buffer to place: its size and the moments between which it must not be overwritten.
@@ -143,64 +144,86 @@ struct Buffer {
     last: usize,
 }
 
+impl Buffer {
+    /// A buffer that lives for one moment.
+    fn at(moment: usize, len: usize) -> Self {
+        Self {
+            len,
+            first: moment,
+            last: moment,
+        }
+    }
+}
+
 /// The moments of a pass: node `i` computes forward at `i + 1` and backward at `2·nodes − i`;
 /// moment 0 feeds the inputs and the last moment reads the results.
 struct Timeline<'a> {
     net: &'a Net,
+    nodes: &'a [Node],
     purpose: Purpose,
 }
 
-impl<'a> Timeline<'a> {
-    fn new(net: &'a Net, purpose: Purpose) -> Self {
-        Self { net, purpose }
-    }
-
+impl Timeline<'_> {
     fn backward(&self, node: usize) -> usize {
-        2 * self.net.nodes.len() - node
+        2 * self.nodes.len() - node
     }
 
     fn end(&self) -> usize {
-        2 * self.net.nodes.len() + 1
+        2 * self.nodes.len() + 1
     }
 
     fn producer(&self, value: ValueId) -> Option<usize> {
-        self.net.nodes.iter().position(|n| n.output == value)
+        self.nodes.iter().position(|n| n.output == value)
     }
 
     fn consumers(&self, value: ValueId) -> impl Iterator<Item = usize> + '_ {
         let reads = move |n: &Node| n.inputs.contains(&value);
-        let nodes = self.net.nodes.iter().enumerate();
+        let nodes = self.nodes.iter().enumerate();
         nodes.filter(move |(_, n)| reads(n)).map(|(i, _)| i)
     }
 
+    fn is_declared(&self, value: ValueId) -> bool {
+        self.net.outputs.iter().any(|&(_, v)| v == value)
+    }
+
     fn is_interface(&self, value: ValueId) -> bool {
-        let declared = self.net.outputs.iter().any(|&(_, v)| v == value);
-        declared || self.net.inputs.contains(&value)
+        self.is_declared(value) || self.net.inputs.contains(&value)
+    }
+
+    /// False inside a chain of operations that are computed as one.
+    fn is_stored(&self, value: ValueId) -> bool {
+        self.net.inputs.contains(&value) || self.producer(value).is_some()
     }
 
     fn activation(&self, value: ValueId, len: usize) -> Buffer {
-        let first = self.producer(value).map_or(0, |i| i + 1);
-        let last_read = self.consumers(value).last().map_or(first, |i| i + 1);
-        let last = match self.purpose {
-            _ if self.is_interface(value) => self.end(),
-            Purpose::Inference => last_read,
-            // Read again by the backward pass of its consumers and of its producer, which comes
-            // last.
-            Purpose::Training => self
-                .producer(value)
-                .map_or(self.end(), |i| self.backward(i)),
-        };
+        let producer = self.producer(value);
+        let first = producer.map_or(0, |i| i + 1);
+        let mut last = self.consumers(value).last().map_or(first, |i| i + 1);
+        if self.purpose == Purpose::Training {
+            // The backward pass runs against the order of the nodes: the first one comes last.
+            let input_of = |&i: &usize| {
+                let node = &self.nodes[i];
+                let read = node.inputs.iter().take(node.op.backward_reads().inputs);
+                read.copied().any(|v| v == value)
+            };
+            let output_of = |&i: &usize| self.nodes[i].op.backward_reads().output;
+            let reader = self.consumers(value).find(input_of);
+            for node in [reader, producer.filter(output_of)].into_iter().flatten() {
+                last = last.max(self.backward(node));
+            }
+        }
+        if self.is_interface(value) {
+            last = self.end();
+        }
         Buffer { len, first, last }
     }
 
     fn gradient(&self, value: ValueId, len: usize) -> Buffer {
-        let nodes = self.net.nodes.len();
-        let declared = self.net.outputs.iter().any(|&(_, v)| v == value);
         let written = self.consumers(value).last().map(|i| self.backward(i));
         let first = match written {
-            Some(moment) if !declared => moment,
+            Some(moment) if !self.is_declared(value) => moment,
             // Seeded from outside before the backward pass starts.
-            _ => nodes,
+            _ => self.nodes.len(),
         };
         let last = match self.producer(value) {
             Some(i) if !self.is_interface(value) => self.backward(i),
@@ -216,6 +239,13 @@ impl<'a> Timeline<'a> {
         };
         let first = node + 1;
         Buffer { len, first, last }
+    }
+
+    /// Elements of a node's contributions to gradients that something else contributes to before.
+    fn contributions(&self, node: &Node, lengths: &[usize]) -> usize {
+        let shared = |v: &&ValueId| self.is_declared(**v) || self.consumers(**v).nth(1).is_some();
+        let inputs = node.inputs.iter().filter(shared);
+        inputs.map(|v| lengths[v.0]).sum()
     }
 }
 

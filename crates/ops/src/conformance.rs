@@ -198,6 +198,7 @@ pub fn cases() -> Vec<Case> {
         crate::conv2d::cases(),
         crate::dct::cases(),
         crate::flatten::cases(),
+        crate::fused_norm::cases(),
         crate::instance_norm::cases(),
         crate::l2_normalize::cases(),
         crate::linear::cases(),

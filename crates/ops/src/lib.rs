@@ -15,6 +15,7 @@ pub mod contrastive;
 pub mod conv2d;
 pub mod dct;
 pub mod flatten;
+pub mod fused_norm;
 pub mod gemm;
 pub mod instance_norm;
 pub mod l2_normalize;
@@ -31,6 +32,9 @@ mod channel_norm;
 mod dims;
 mod elementwise;
 mod panels;
+mod simd;
 
 pub use dims::Dims;
-pub use op::{Backward, Forward, Init, Mode, Op, ParamSpec, ShapeError, StateSpec};
+pub use op::{
+    Backward, Follower, Forward, Init, Mode, Op, ParamSpec, Reads, ShapeError, StateSpec,
+};

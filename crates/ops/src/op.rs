@@ -6,8 +6,10 @@
 //! with the geometry, so that a device path can take the same geometry with device slices.
 
 use crate::Dims;
+use crate::activation::Activation;
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 /// Whether a network is being trained or used; batch normalisation is the one that cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,6 +151,39 @@ pub struct Backward<'a, T> {
     pub scratch: &'a mut [T],
 }
 
+/// Which values of the forward pass the backward pass of an operation reads: the others are not
+/// kept, and it finds empty slices in their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// How many of the inputs, counted from the first.
+    pub inputs: usize,
+    /// The output.
+    pub output: bool,
+}
+
+impl Reads {
+    /// Neither inputs nor output.
+    pub const NOTHING: Self = Self {
+        inputs: 0,
+        output: false,
+    };
+
+    /// All inputs.
+    pub const INPUTS: Self = Self {
+        inputs: usize::MAX,
+        output: false,
+    };
+}
+
+/// What an operation is to the one before it, where both can be computed in one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Follower {
+    /// Adds a second value of the same shape.
+    Add,
+    /// Applies a rectifier.
+    Activation(Activation),
+}
+
 /// A primitive operation.
 ///
 /// Implementations are small value types that hold only attributes (kernel size, slope …); shapes
@@ -192,6 +227,25 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
     /// Elements of working memory, the larger of forward and backward, on `threads` threads.
     fn scratch_len(&self, _inputs: &[Dims], _threads: usize) -> usize {
         0
+    }
+
+    /// What [`Op::backward`] reads of the forward pass.
+    fn backward_reads(&self) -> Reads {
+        Reads {
+            inputs: usize::MAX,
+            output: true,
+        }
+    }
+
+    /// What this operation is to one before it; `None` where nothing can absorb it.
+    fn follower(&self) -> Option<Follower> {
+        None
+    }
+
+    /// This operation and then `next` as one, where that is cheaper: same bits, same parameters
+    /// and state. With [`Follower::Add`] the other summand becomes the last input.
+    fn fuse(&self, _next: Follower) -> Option<Arc<dyn Op>> {
+        None
     }
 
     /// Computes the output on the CPU.

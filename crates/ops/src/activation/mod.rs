@@ -7,7 +7,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::{Case, InputKind};
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Follower, Forward, Op, Reads, ShapeError};
 
 /// An element-wise non-linearity.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -50,6 +50,14 @@ impl Op for Activation {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         inputs[0].len() as u64
+    }
+
+    fn follower(&self) -> Option<Follower> {
+        Some(Follower::Activation(*self))
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::INPUTS
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

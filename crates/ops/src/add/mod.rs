@@ -4,7 +4,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Follower, Forward, Op, Reads, ShapeError};
 
 /// `a + b`, element by element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,14 @@ impl Op for Add {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         inputs[0].len() as u64
+    }
+
+    fn follower(&self) -> Option<Follower> {
+        Some(Follower::Add)
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

@@ -1,13 +1,12 @@
 //! Batch normalisation on the CPU: the whole batch is one group.
 
 use super::BatchNorm;
-use crate::channel_norm::cpu::{
-    Stats, gradient_means, input_gradient, inv_std, moments, normalise, scaled_gradient,
-};
-use crate::{Backward, Mode};
+use crate::channel_norm::Tail;
+use crate::channel_norm::cpu::{Group, InputGrads, Stats, inv_std, moments};
+use crate::{Backward, Forward, Mode};
 
 /// Takes the statistics of the batch `x` into `saved` and moves the running ones.
-pub(super) fn batch_statistics(
+fn batch_statistics(
     op: &BatchNorm,
     x: &[f32],
     state: &mut [&mut [f32]],
@@ -39,7 +38,7 @@ pub(super) fn batch_statistics(
 }
 
 /// Takes the running statistics into `saved`.
-pub(super) fn running_statistics(op: &BatchNorm, state: &[&mut [f32]], saved: &mut [f32]) {
+fn running_statistics(op: &BatchNorm, state: &[&mut [f32]], saved: &mut [f32]) {
     let (running_mean, running_var) = (&state[0], &state[1]);
     let (mean, inv) = saved.split_at_mut(running_mean.len());
     mean.copy_from_slice(running_mean);
@@ -48,31 +47,41 @@ pub(super) fn running_statistics(op: &BatchNorm, state: &[&mut [f32]], saved: &m
     }
 }
 
-/// Normalises `x` with the statistics in `saved`.
-pub(super) fn forward(x: &[f32], saved: &[f32], params: &[&[f32]], out: &mut [f32]) {
-    normalise(x, Stats::new(saved), params[0], params[1], out);
+/// Normalises with the statistics of the mode, and applies the tail.
+pub(crate) fn forward(op: &BatchNorm, tail: Tail, cx: Forward<'_, f32>) {
+    match cx.mode {
+        Mode::Train => batch_statistics(op, cx.inputs[0], cx.state, cx.scratch, cx.saved),
+        Mode::Eval => running_statistics(op, cx.state, cx.saved),
+    }
+    group(cx.inputs[0], cx.saved, cx.params, tail).apply(cx.inputs.get(1).copied(), cx.output);
 }
 
-/// Gradients with respect to input, scale and shift.
-pub(super) fn backward(cx: Backward<'_, f32>) {
-    let (x, g, weight) = (cx.inputs[0], cx.output_grad, cx.params[0]);
-    let stats = Stats::new(cx.saved);
-    let c = stats.mean.len();
+fn group<'a>(x: &'a [f32], saved: &'a [f32], params: &[&'a [f32]], tail: Tail) -> Group<'a> {
+    Group {
+        x,
+        stats: Stats::new(saved),
+        weight: params[0],
+        bias: params[1],
+        tail,
+    }
+}
+
+/// Gradients with respect to inputs, scale and shift.
+pub(crate) fn backward(tail: Tail, cx: Backward<'_, f32>) {
+    let group = group(cx.inputs[0], cx.saved, cx.params, tail);
+    let (y, grad, c) = (cx.output, cx.output_grad, group.weight.len());
     let (partials, means) = cx.scratch.split_at_mut(cx.scratch.len() - 2 * c);
-    if cx.param_grads.is_some() || cx.mode == Mode::Train {
-        gradient_means(x, g, stats, partials, means);
+    let moving = cx.mode == Mode::Train && cx.input_grads[0].is_some();
+    if cx.param_grads.is_some() || moving {
+        group.gradient_means(y, grad, partials, means);
     }
     if let Some([weight_grad, bias_grad]) = cx.param_grads {
-        let rows = (x.len() / c) as f32;
+        let rows = (group.x.len() / c) as f32;
         for i in 0..c {
             weight_grad[i] += rows * means[c + i];
             bias_grad[i] += rows * means[i];
         }
     }
-    if let Some(out) = cx.input_grads[0].as_deref_mut() {
-        match cx.mode {
-            Mode::Train => input_gradient(x, g, stats, weight, means, out),
-            Mode::Eval => scaled_gradient(g, stats.inv_std, weight, out),
-        }
-    }
+    let means = moving.then_some(&*means);
+    group.input_gradients(y, grad, means, InputGrads::new(cx.input_grads));
 }

@@ -9,12 +9,14 @@
 //! it; shapes are checked here before the mode is known, and such a batch is legitimate in
 //! evaluation, so in training its variance counts as 0 and its output is the bias.
 
-mod cpu;
+pub(crate) mod cpu;
 mod reference;
 
-use crate::channel_norm;
+use crate::channel_norm::{self, Tail};
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Mode, Op, ParamSpec, ShapeError, StateSpec};
+use crate::fused_norm::FusedNorm;
+use crate::{Backward, Dims, Follower, Forward, Mode, Op, ParamSpec, Reads, ShapeError, StateSpec};
+use std::sync::Arc;
 
 /// Batch normalisation with scale, shift and running statistics.
 ///
@@ -79,18 +81,20 @@ impl Op for BatchNorm {
         channel_norm::cpu::scratch_len(n * inputs[0].area(), c) + 2 * c
     }
 
+    fn backward_reads(&self) -> Reads {
+        Reads::INPUTS
+    }
+
     fn forward(&self, cx: Forward<'_, f32>) {
-        match cx.mode {
-            Mode::Train => {
-                cpu::batch_statistics(self, cx.inputs[0], cx.state, cx.scratch, cx.saved)
-            }
-            Mode::Eval => cpu::running_statistics(self, cx.state, cx.saved),
-        }
-        cpu::forward(cx.inputs[0], cx.saved, cx.params, cx.output);
+        cpu::forward(self, Tail::default(), cx);
     }
 
     fn backward(&self, cx: Backward<'_, f32>) {
-        cpu::backward(cx);
+        cpu::backward(Tail::default(), cx);
+    }
+
+    fn fuse(&self, next: Follower) -> Option<Arc<dyn Op>> {
+        FusedNorm::new(*self).fuse(next)
     }
 
     fn reference_forward(&self, cx: Forward<'_, f64>) {

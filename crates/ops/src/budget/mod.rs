@@ -17,7 +17,7 @@ mod reference;
 pub use norm::{Norm, UnknownNorm};
 
 use crate::conformance::{Case, InputKind};
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 
 /// Added to the size before dividing, as in the authors' implementation.
 pub const EPSILON: f64 = 1e-4;
@@ -53,6 +53,10 @@ impl Op for Budget {
     fn flops(&self, inputs: &[Dims]) -> u64 {
         // A tanh is about a dozen operations.
         15 * inputs[0].len() as u64
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::INPUTS
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

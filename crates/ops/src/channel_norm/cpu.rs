@@ -3,7 +3,10 @@
 //! Rows are cut into pieces whose number depends on the shape only; pieces are joined in their
 //! order, so the bits do not depend on the number of threads.
 
-use super::strip::{self, Join, Moments};
+use super::rows::{Apply, Sign, Spread};
+use super::strip::{ChannelMoments, GradientSums, Join, Moments};
+use super::tail::{Tail, with_rectifier};
+use crate::{Dims, simd};
 use rayon::prelude::*;
 
 /// Elements of one piece, at least: small enough for the second-level cache.
@@ -49,11 +52,7 @@ pub(crate) fn moments(
     let pieces = x.par_chunks(piece * c).zip(scratch.par_chunks_mut(2 * c));
     pieces.for_each(|(x, partial)| {
         let (means, stds) = partial.split_at_mut(c);
-        let rows = (x.len() / c) as f64;
-        strip::moments(x, c, |channel, m| {
-            means[channel] = m.mean as f32;
-            stds[channel] = (m.squares / rows).sqrt() as f32;
-        });
+        simd::run(ChannelMoments { x, means, stds });
     });
     for channel in 0..c {
         let mut total = Moments::default();
@@ -75,92 +74,153 @@ pub(crate) fn inv_std(variance: f64, eps: f32) -> f32 {
     (1.0 / (variance + f64::from(eps)).sqrt()) as f32
 }
 
-/// `out = γ x̂ + β`.
-pub(crate) fn normalise(
-    x: &[f32],
-    Stats { mean, inv_std }: Stats<'_>,
-    weight: &[f32],
-    bias: &[f32],
-    out: &mut [f32],
-) {
-    let c = mean.len();
-    let (inv_std, weight, bias) = (&inv_std[..c], &weight[..c], &bias[..c]);
-    let piece = PIECE.div_ceil(c) * c;
-    let pieces = out.par_chunks_mut(piece).zip(x.par_chunks(piece));
-    pieces.for_each(|(out, x)| {
-        for (out, x) in out.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-            for i in 0..c {
-                out[i] = (x[i] - mean[i]) * inv_std[i] * weight[i] + bias[i];
-            }
-        }
-    });
+/// One group, normalised with known statistics: what its passes have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Group<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) stats: Stats<'a>,
+    pub(crate) weight: &'a [f32],
+    pub(crate) bias: &'a [f32],
+    pub(crate) tail: Tail,
 }
 
-/// Writes the means of `g` and of `g · x̂` over the rows, `c` of either, into `means`.
-pub(crate) fn gradient_means(
-    x: &[f32],
-    g: &[f32],
-    stats: Stats<'_>,
-    scratch: &mut [f32],
-    means: &mut [f32],
-) {
-    let c = stats.mean.len();
-    let rows = x.len() / c;
-    let piece = rows_of_piece(rows, c) * c;
-    let pieces = x.par_chunks(piece).zip(g.par_chunks(piece));
-    let pieces = pieces.zip(scratch.par_chunks_mut(2 * c));
-    pieces.for_each(|((x, g), partial)| {
-        strip::gradient_sums((x, g), (stats.mean, stats.inv_std), |channel, [a, b]| {
-            partial[channel] = a as f32;
-            partial[c + channel] = b as f32;
-        });
-    });
-    for (i, mean) in means.iter_mut().enumerate() {
-        let partials = scratch.chunks_exact(2 * c);
-        let sum: f64 = partials.map(|partial| f64::from(partial[i])).sum();
-        *mean = (sum / rows as f64) as f32;
+/// Gradients of a group's input and, behind a sum, of the other summand.
+#[derive(Default)]
+pub(crate) struct InputGrads<'a> {
+    pub(crate) input: Option<&'a mut [f32]>,
+    pub(crate) summand: Option<&'a mut [f32]>,
+}
+
+impl<'a> InputGrads<'a> {
+    /// Of an operation whose first input is normalised and whose second, if any, is added.
+    pub(crate) fn new(grads: &'a mut [Option<&mut [f32]>]) -> Self {
+        let mut grads = grads.iter_mut().map(|grad| grad.as_deref_mut());
+        Self {
+            input: grads.next().flatten(),
+            summand: grads.next().flatten(),
+        }
+    }
+
+    /// Those of each example.
+    pub(crate) fn examples(self, dims: Dims) -> Vec<Self> {
+        let inputs = optional_pieces(self.input, dims.example(), dims.n);
+        let summands = optional_pieces(self.summand, dims.example(), dims.n);
+        let pairs = inputs.into_iter().zip(summands);
+        pairs
+            .map(|(input, summand)| Self { input, summand })
+            .collect()
     }
 }
 
-/// `out = γ / √(σ² + ε) · (g − mean(g) − x̂ · mean(g x̂))`, the gradient with respect to `x` where
-/// the statistics come from `x`.
-pub(crate) fn input_gradient(
-    x: &[f32],
-    g: &[f32],
-    Stats { mean, inv_std }: Stats<'_>,
-    weight: &[f32],
-    means: &[f32],
-    out: &mut [f32],
-) {
-    let c = mean.len();
-    let (inv_std, weight) = (&inv_std[..c], &weight[..c]);
-    let (of_g, of_product) = (&means[..c], &means[c..2 * c]);
-    let piece = PIECE.div_ceil(c) * c;
-    let inputs = x.par_chunks(piece).zip(g.par_chunks(piece));
-    let pieces = out.par_chunks_mut(piece).zip(inputs);
-    pieces.for_each(|(out, (x, g))| {
-        let rows = x.chunks_exact(c).zip(g.chunks_exact(c));
-        for (out, (x, g)) in out.chunks_exact_mut(c).zip(rows) {
-            for i in 0..c {
-                let normal = (x[i] - mean[i]) * inv_std[i];
-                let centred = g[i] - of_g[i] - normal * of_product[i];
-                out[i] = centred * (inv_std[i] * weight[i]);
-            }
+impl Group<'_> {
+    /// Elements of a piece of the passes that need no sums.
+    fn piece(&self) -> usize {
+        let c = self.stats.mean.len();
+        PIECE.div_ceil(c) * c
+    }
+
+    /// `out = tail(γ x̂ + β)`; `summand` is read if the tail has one.
+    pub(crate) fn apply(&self, summand: Option<&[f32]>, out: &mut [f32]) {
+        let piece = self.piece();
+        let summand = summand.filter(|_| self.tail.add);
+        let pieces = out.par_chunks_mut(piece).zip(self.x.par_chunks(piece));
+        with_rectifier!(self.tail, rectifier => {
+            pieces.enumerate().for_each(|(index, (out, x))| {
+                let summand = summand.map(|s| &s[index * piece..][..x.len()]);
+                simd::run(Apply {
+                    x,
+                    stats: self.stats,
+                    affine: [self.weight, self.bias],
+                    summand,
+                    rectifier,
+                    out,
+                });
+            });
+        });
+    }
+
+    /// Where the sign behind the rectifier is found for the piece from `first` on.
+    fn sign<'a>(&'a self, y: &'a [f32], first: usize, len: usize) -> Sign<'a> {
+        match self.tail.reads_output() {
+            true => Sign::Output(&y[first..first + len]),
+            false => Sign::Input([self.weight, self.bias]),
         }
-    });
+    }
+
+    /// Writes the means of `g` and of `g · x̂` over the rows, `c` of either, into `means`; `g` is
+    /// the gradient before the tail, `grad` the one behind it and `y` the output.
+    pub(crate) fn gradient_means(
+        &self,
+        y: &[f32],
+        grad: &[f32],
+        scratch: &mut [f32],
+        means: &mut [f32],
+    ) {
+        let c = self.stats.mean.len();
+        let rows = self.x.len() / c;
+        let piece = rows_of_piece(rows, c) * c;
+        let pieces = self.x.par_chunks(piece).zip(grad.par_chunks(piece));
+        let pieces = pieces.zip(scratch.par_chunks_mut(2 * c)).enumerate();
+        with_rectifier!(self.tail, rectifier => {
+            pieces.for_each(|(index, ((x, grad), sums))| {
+                simd::run(GradientSums {
+                    x,
+                    grad,
+                    stats: self.stats,
+                    sign: self.sign(y, index * piece, x.len()),
+                    rectifier,
+                    sums,
+                });
+            });
+        });
+        for (i, mean) in means.iter_mut().enumerate() {
+            let partials = scratch.chunks_exact(2 * c);
+            let sum: f64 = partials.map(|partial| f64::from(partial[i])).sum();
+            *mean = (sum / rows as f64) as f32;
+        }
+    }
+
+    /// The gradients of the inputs. `means` are those of [`Self::gradient_means`], or `None` where
+    /// the statistics are constants.
+    pub(crate) fn input_gradients(
+        &self,
+        y: &[f32],
+        grad: &[f32],
+        means: Option<&[f32]>,
+        to: InputGrads<'_>,
+    ) {
+        let piece = self.piece();
+        let count = self.x.len().div_ceil(piece);
+        let inputs = optional_pieces(to.input, piece, count);
+        let summands = optional_pieces(to.summand, piece, count);
+        let pieces = self.x.par_chunks(piece).zip(grad.par_chunks(piece));
+        let pieces = pieces.zip(inputs.into_par_iter().zip(summands));
+        with_rectifier!(self.tail, rectifier => {
+            pieces.enumerate().for_each(|(index, ((x, grad), (input_grad, summand_grad)))| {
+                simd::run(Spread {
+                    x,
+                    grad,
+                    stats: self.stats,
+                    weight: self.weight,
+                    means,
+                    sign: self.sign(y, index * piece, x.len()),
+                    rectifier,
+                    input_grad,
+                    summand_grad,
+                });
+            });
+        });
+    }
 }
 
-/// `out = γ / √(σ² + ε) · g`, the gradient with respect to `x` where the statistics are constants.
-pub(crate) fn scaled_gradient(g: &[f32], inv_std: &[f32], weight: &[f32], out: &mut [f32]) {
-    let c = inv_std.len();
-    let weight = &weight[..c];
-    let piece = PIECE.div_ceil(c) * c;
-    let pieces = out.par_chunks_mut(piece).zip(g.par_chunks(piece));
-    pieces.for_each(|(out, g)| {
-        for (out, g) in out.chunks_exact_mut(c).zip(g.chunks_exact(c)) {
-            for i in 0..c {
-                out[i] = g[i] * (inv_std[i] * weight[i]);
-            }
-        }
-    });
+/// The pieces of a buffer, or as many times nothing.
+fn optional_pieces(
+    buffer: Option<&mut [f32]>,
+    piece: usize,
+    count: usize,
+) -> Vec<Option<&mut [f32]>> {
+    match buffer {
+        Some(buffer) => buffer.chunks_mut(piece).map(Some).collect(),
+        None => std::iter::repeat_with(|| None).take(count).collect(),
+    }
 }

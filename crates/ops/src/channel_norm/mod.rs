@@ -10,7 +10,11 @@
 
 pub(crate) mod cpu;
 pub(crate) mod reference;
+mod rows;
 mod strip;
+mod tail;
+
+pub(crate) use tail::Tail;
 
 use crate::{Init, ParamSpec, ShapeError};
 

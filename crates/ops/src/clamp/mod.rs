@@ -7,7 +7,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::{Case, InputKind};
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 
 /// `min(max(x, self.min), self.max)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +39,10 @@ impl Op for Clamp {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         2 * inputs[0].len() as u64
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::INPUTS
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

@@ -12,7 +12,7 @@ mod line;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 use cpu::Transform;
 
 /// 2-D DCT-II of every channel, or its inverse.
@@ -45,6 +45,10 @@ impl Op for Dct2 {
 
     fn scratch_len(&self, inputs: &[Dims], threads: usize) -> usize {
         threads.clamp(1, inputs[0].n.max(1)) * cpu::task_scratch(inputs[0])
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

@@ -5,7 +5,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 
 /// NHWC map to channel-major vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,10 @@ impl Op for Flatten {
 
     fn flops(&self, _inputs: &[Dims]) -> u64 {
         0
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

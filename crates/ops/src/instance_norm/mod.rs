@@ -4,12 +4,14 @@
 //!
 //! A map of one position has variance 0: its output is the bias and its gradient 0.
 
-mod cpu;
+pub(crate) mod cpu;
 mod reference;
 
-use crate::channel_norm;
+use crate::channel_norm::{self, Tail};
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, ParamSpec, ShapeError};
+use crate::fused_norm::FusedNorm;
+use crate::{Backward, Dims, Follower, Forward, Op, ParamSpec, Reads, ShapeError};
+use std::sync::Arc;
 
 /// Instance normalisation with scale and shift; parameters `weight` and `bias`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,12 +59,20 @@ impl Op for InstanceNorm {
         inputs[0].n * Self::example_scratch(inputs[0])
     }
 
+    fn backward_reads(&self) -> Reads {
+        Reads::INPUTS
+    }
+
     fn forward(&self, cx: Forward<'_, f32>) {
-        cpu::forward(self, cx);
+        cpu::forward(self, Tail::default(), cx);
     }
 
     fn backward(&self, cx: Backward<'_, f32>) {
-        cpu::backward(cx);
+        cpu::backward(Tail::default(), cx);
+    }
+
+    fn fuse(&self, next: Follower) -> Option<Arc<dyn Op>> {
+        FusedNorm::new(*self).fuse(next)
     }
 
     fn reference_forward(&self, cx: Forward<'_, f64>) {

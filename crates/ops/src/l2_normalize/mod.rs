@@ -11,7 +11,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 
 /// `x / |x|` for every vector of the batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,10 @@ impl Op for L2Normalize {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         3 * inputs[0].len() as u64
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::INPUTS
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

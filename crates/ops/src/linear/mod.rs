@@ -4,7 +4,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Init, Op, ParamSpec, ShapeError};
+use crate::{Backward, Dims, Forward, Init, Op, ParamSpec, Reads, ShapeError};
 
 /// `y[n, o] = bias[o] + Σ weight[o, i] · x[n, i]` on vectors.
 ///
@@ -62,6 +62,10 @@ impl Op for Linear {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         2 * inputs[0].len() as u64 * self.out_features as u64
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::INPUTS
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

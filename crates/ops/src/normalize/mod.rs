@@ -4,7 +4,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 
 /// `(x − mean) / std` per channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +46,10 @@ impl Op for Normalize {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         2 * inputs[0].len() as u64
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

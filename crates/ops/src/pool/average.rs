@@ -1,7 +1,7 @@
 //! Average pooling.
 
 use super::{reference, single_input};
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 use rayon::prelude::*;
 
 /// Mean over windows of `kernel × kernel` positions that do not overlap; rows and columns left over
@@ -39,6 +39,10 @@ impl Op for AvgPool {
         inputs[0].len() as u64
     }
 
+    fn backward_reads(&self) -> Reads {
+        Reads::NOTHING
+    }
+
     fn forward(&self, cx: Forward<'_, f32>) {
         let windows = Windows::square(self.kernel, cx.input_dims[0], cx.output_dims);
         windows.average(cx.inputs[0], cx.output);
@@ -72,6 +76,10 @@ impl Op for GlobalAvgPool {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         inputs[0].len() as u64
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {

@@ -9,7 +9,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, ShapeError};
+use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
 
 /// Bilinear resizing to `height × width`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,10 @@ impl Op for Resize {
 
     fn flops(&self, inputs: &[Dims]) -> u64 {
         9 * (inputs[0].n * self.height * self.width * inputs[0].c) as u64
+    }
+
+    fn backward_reads(&self) -> Reads {
+        Reads::NOTHING
     }
 
     fn forward(&self, cx: Forward<'_, f32>) {
