@@ -100,6 +100,41 @@ fn json_output_ends_with_the_result() {
 }
 
 #[test]
+fn a_profile_explains_the_step() {
+    let home = tempfile::tempdir().expect("a folder");
+    let args = [
+        "train",
+        "--modality",
+        "image",
+        "--steps",
+        "3",
+        "--out",
+        "run",
+        "--profile",
+        "--json",
+    ];
+    let ran = succeed(home.path(), &small(&args));
+    let events = events(&ran.out);
+    let profile = events.iter().find(|e| e["event"] == "profile");
+    let profile = profile.expect("a profile");
+    assert_eq!(profile["steps"], 2, "the first step is left out");
+    assert!(profile["explained"].as_f64().expect("a share") > 0.9);
+    let rows = profile["rows"].as_array().expect("rows");
+    let total: f64 = rows.iter().filter_map(|r| r["total_ms"].as_f64()).sum();
+    let step = profile["step_ms"].as_f64().expect("a time");
+    assert!((total - step).abs() < 1e-6 * step, "{total} {step}");
+    let names: Vec<&str> = rows.iter().filter_map(|r| r["name"].as_str()).collect();
+    for name in [
+        "conv2d",
+        "batch_norm+relu",
+        "instance_norm+relu",
+        "optimizer",
+    ] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+}
+
+#[test]
 fn speech_views_can_be_heard() {
     let home = tempfile::tempdir().expect("a folder");
     let args = [

@@ -53,8 +53,19 @@ pub struct Pass {
 impl Pass {
     /// Allocates the arena of `plan`, which was made for `net`.
     pub fn new(net: Arc<Net>, plan: Arc<Plan>) -> Self {
+        Self::in_arena(net, plan, Vec::new())
+    }
+
+    /// The same in memory that another pass has left, whatever that one computed; a larger arena is
+    /// allocated if this one is too small.
+    pub fn in_arena(net: Arc<Net>, plan: Arc<Plan>, mut arena: Vec<f32>) -> Self {
+        if arena.len() < plan.len {
+            // The old one goes first, so that there are never both.
+            drop(arena);
+            arena = vec![0.0; plan.len];
+        }
         Self {
-            arena: vec![0.0; plan.len],
+            arena,
             net,
             plan,
             mode: Mode::Eval,
@@ -66,6 +77,11 @@ impl Pass {
     /// The same with a profiler that measures every layer.
     pub fn with_profiler(self, profiler: Profiler) -> Self {
         Self { profiler, ..self }
+    }
+
+    /// Gives the memory back.
+    pub fn into_arena(self) -> Vec<f32> {
+        self.arena
     }
 
     /// The plan this pass runs.

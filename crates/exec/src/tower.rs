@@ -48,26 +48,37 @@ struct Inner {
     weights: Weights,
     grads: Vec<f32>,
     plans: HashMap<(usize, Purpose), Arc<Plan>>,
-    idle: HashMap<(usize, Purpose), Vec<Pass>>,
+    /// Memory of passes that have ended; the next ones take it over, whatever their batch size.
+    idle: Vec<Vec<f32>>,
     profiler: Profiler,
 }
 
 impl Inner {
-    /// A pass for this batch size: an idle one, or a new one.
+    /// A pass for this batch size, in idle memory where there is some.
     fn pass(&mut self, net: &Arc<Net>, batch: usize, purpose: Purpose) -> Pass {
-        let idle = self.idle.get_mut(&(batch, purpose)).and_then(Vec::pop);
-        idle.unwrap_or_else(|| {
-            let threads = rayon::current_num_threads();
-            let make = || Arc::new(Plan::new(net, batch, threads, purpose, Keep::Outputs));
-            let plan = self.plans.entry((batch, purpose)).or_insert_with(make);
-            let pass = Pass::new(Arc::clone(net), Arc::clone(plan));
-            pass.with_profiler(self.profiler.clone())
-        })
+        let threads = rayon::current_num_threads();
+        let make = || Arc::new(Plan::new(net, batch, threads, purpose, Keep::Outputs));
+        let plan = self.plans.entry((batch, purpose)).or_insert_with(make);
+        let plan = Arc::clone(plan);
+        let arena = self.idle_arena(plan.len);
+        Pass::in_arena(Arc::clone(net), plan, arena).with_profiler(self.profiler.clone())
+    }
+
+    /// The smallest idle arena that is large enough, else the largest one.
+    fn idle_arena(&mut self, len: usize) -> Vec<f32> {
+        let candidates = self.idle.iter().enumerate();
+        let best = candidates.min_by_key(|(_, arena)| match arena.len().checked_sub(len) {
+            Some(excess) => (false, excess),
+            None => (true, len - arena.len()),
+        });
+        match best.map(|(index, _)| index) {
+            Some(index) => self.idle.swap_remove(index),
+            None => Vec::new(),
+        }
     }
 
     fn give_back(&mut self, pass: Pass) {
-        let key = (pass.plan().batch, pass.plan().purpose);
-        self.idle.entry(key).or_default().push(pass);
+        self.idle.push(pass.into_arena());
     }
 }
 
@@ -83,7 +94,7 @@ impl Tower {
                 weights,
                 grads,
                 plans: HashMap::new(),
-                idle: HashMap::new(),
+                idle: Vec::new(),
                 profiler: Profiler::default(),
             })),
         }
@@ -91,10 +102,7 @@ impl Tower {
 
     /// From now on `profiler` measures the passes of this tower.
     pub fn set_profiler(&self, profiler: Profiler) {
-        let inner = &mut *self.inner.borrow_mut();
-        // Passes carry the profiler they were made with.
-        inner.idle.clear();
-        inner.profiler = profiler;
+        self.inner.borrow_mut().profiler = profiler;
     }
 
     /// The profiler that measures this tower; off unless one was set.
