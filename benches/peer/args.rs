@@ -1,5 +1,6 @@
 //! What the command line says.
 
+use super::steps::repository;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -22,9 +23,10 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 0.25)]
     pub run_seconds: f64,
     /// Write the results to this file after every item. Items that the file has from another run
-    /// with the same versions on the same machine stay.
+    /// with the same versions on the same machine stay. Relative paths, here and below, start at
+    /// the root of the working copy.
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    json: Option<PathBuf>,
     /// Print the names of the items and stop.
     #[arg(long)]
     pub list: bool,
@@ -40,7 +42,7 @@ pub struct Args {
     pub no_compile: bool,
     /// Folder with WAV and FLAC recordings for the spectrogram items; without it they are synthesised.
     #[arg(long, value_name = "DIR")]
-    pub speech_dir: Option<PathBuf>,
+    speech_dir: Option<PathBuf>,
     /// Serve as our worker: requests on standard input, answers on standard output.
     #[arg(long, hide = true)]
     pub worker: bool,
@@ -50,12 +52,28 @@ pub struct Args {
 }
 
 impl Args {
-    /// The Python interpreter.
+    /// The Python interpreter: a path, or a name that the system looks up.
     pub fn python(&self) -> PathBuf {
         let given = self.python.clone();
-        given
+        let python = given
             .or_else(|| std::env::var_os("VIEWMAKER_PYTHON").map(PathBuf::from))
-            .unwrap_or_else(|| PathBuf::from("python3"))
+            .unwrap_or_else(|| PathBuf::from("python3"));
+        match python.components().count() {
+            1 => python,
+            _ => repository().join(python),
+        }
+    }
+
+    /// The file for the results.
+    pub fn json(&self) -> Option<PathBuf> {
+        // cargo starts benchmarks in the folder of their package.
+        self.json.as_ref().map(|path| repository().join(path))
+    }
+
+    /// The folder of recordings.
+    pub fn speech_dir(&self) -> Option<PathBuf> {
+        let folder = self.speech_dir.as_ref();
+        folder.map(|path| repository().join(path))
     }
 
     /// Whether an item is asked for.

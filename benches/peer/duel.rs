@@ -173,7 +173,10 @@ impl Contestant {
 }
 
 /// Both sides must have computed the same numbers.
-fn compare(ours: &Check, theirs: &Check) -> Result<()> {
+///
+/// # Errors
+/// Names the first group of values that differ.
+pub fn compare(ours: &Check, theirs: &Check) -> Result<()> {
     if !ours.keys().eq(theirs.keys()) {
         let names = |check: &Check| check.keys().cloned().collect::<Vec<_>>().join(", ");
         let (a, b) = (names(ours), names(theirs));

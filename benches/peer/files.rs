@@ -69,8 +69,8 @@ impl Files {
         programs: &Programs,
     ) -> Result<Provided> {
         let extension = work.format.as_str();
-        let folder = match &args.speech_dir {
-            Some(folder) => folder.clone(),
+        let folder = match args.speech_dir() {
+            Some(folder) => folder,
             None => match self.synthesised(extension, programs)? {
                 Ok(folder) => folder,
                 Err(why) => return Ok(Provided::Skipped(why)),

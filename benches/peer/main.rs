@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
-mod duel;
+pub mod duel;
 mod files;
 pub mod fixtures;
 pub mod items;
@@ -19,7 +19,7 @@ mod process;
 mod report;
 mod runner;
 mod spectrogram;
-mod statistics;
+pub mod statistics;
 mod step;
 mod steps;
 pub mod worker;

@@ -83,7 +83,7 @@ def price(task):
     task.run()
     once = timed(task, 1)
     count = max(1, min(1000, int(0.1 / max(once, 1e-9))))
-    return min(once if count == 1 else float("inf"), *(timed(task, count) for _ in range(2)))
+    return min(once if count == 1 else float("inf"), *(timed(task, count) for _ in range(3)))
 
 
 def calibrate(work, compile_allowed):

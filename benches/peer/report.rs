@@ -32,8 +32,8 @@ impl Report {
             "versions": versions,
             "threads": args.threads,
         });
-        let items = match &args.json {
-            Some(path) if path.exists() => earlier(path, &head)?,
+        let items = match args.json() {
+            Some(path) if path.exists() => earlier(&path, &head)?,
             _ => Map::new(),
         };
         Ok(Self { head, items })
@@ -44,7 +44,7 @@ impl Report {
     /// # Errors
     /// When the file cannot be written.
     pub fn add(&mut self, item: &Item, outcome: &Outcome, args: &Args) -> Result<()> {
-        let Some(path) = &args.json else {
+        let Some(path) = args.json() else {
             return Ok(());
         };
         let (amount, unit) = item.amount;
@@ -67,7 +67,10 @@ impl Report {
         whole["items"] = Value::Object(self.items.clone());
         let text = serde_json::to_string_pretty(&whole)
             .map_err(|error| Error::failure(format!("{}: {error}", path.display())))?;
-        viewmaker::run::write_atomically(path, (text + "\n").as_bytes())?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
+        }
+        viewmaker::run::write_atomically(&path, (text + "\n").as_bytes())?;
         Ok(())
     }
 }
@@ -94,13 +97,19 @@ fn earlier(path: &Path, head: &Value) -> Result<Map<String, Value>> {
     }
 }
 
-/// The command as it is typed, without the path of this executable.
+/// The command as it is typed, without the path of this executable and of the interpreter: neither
+/// means anything on another machine.
 fn command() -> String {
-    let arguments = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench");
     let mut words = vec!["cargo bench --bench peer --".to_string()];
-    words.extend(arguments);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--bench" => {}
+            "--python" => drop(arguments.next()),
+            _ if argument.starts_with("--python=") => {}
+            _ => words.push(argument),
+        }
+    }
     words.join(" ")
 }
 

@@ -1,7 +1,10 @@
-//! Our worker speaks the protocol, and what it computes is checked against the references.
+//! Our worker speaks the protocol and computes what the reference does; differences between two
+//! sides are found.
 
+use crate::peer::duel::compare;
 use crate::peer::fixtures::Check;
 use crate::peer::layers::LayerShape;
+use crate::peer::statistics::Spread;
 use crate::peer::worker::serve;
 use serde_json::{Value, json};
 use viewmaker_ops::{Dims, Forward, Mode, Op};
@@ -92,4 +95,29 @@ fn reference(shape: &LayerShape, batch: usize) -> Vec<f64> {
         output[(n * out.area() + place) * out.c + channel]
     };
     (0..32).map(|i| at(i * out.len() / 32)).collect()
+}
+
+#[test]
+fn sides_that_differ_are_not_timed() {
+    let check = |values: &[f64]| Check::from([("output".to_string(), values.to_vec())]);
+    let ours = check(&[1.0, -200.0, 0.0]);
+    assert!(compare(&ours, &check(&[1.0, -200.1, 0.3])).is_ok());
+    for theirs in [
+        check(&[1.0, -200.0, 0.5]),
+        check(&[1.0, -200.0, f64::NAN]),
+        check(&[1.0, -200.0]),
+    ] {
+        let why = compare(&ours, &theirs).unwrap_err().to_string();
+        assert!(why.contains("do not compute the same output"), "{why}");
+    }
+    let other = Check::from([("loss".to_string(), vec![0.0])]);
+    assert!(compare(&ours, &other).is_err());
+}
+
+#[test]
+fn spreads_of_odd_and_even_counts() {
+    let spread = |values: &[f64]| Spread::of(values).map(|s| (s.min, s.median, s.max));
+    assert_eq!(spread(&[]), None);
+    assert_eq!(spread(&[3.0, 1.0, 2.0]), Some((1.0, 2.0, 3.0)));
+    assert_eq!(spread(&[4.0, 1.0, 2.0, 8.0]), Some((1.0, 3.0, 8.0)));
 }
