@@ -1,6 +1,52 @@
 //! Several disjoint parts of one allocation at once, without unsafe code.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
+
+/// Elements of a cache line of 64 bytes.
+const LINE: usize = 16;
+
+/// Memory that begins with a cache line, so that whole registers are not split between two lines.
+#[derive(Clone, Debug, Default)]
+pub struct Arena {
+    memory: Vec<f32>,
+    start: usize,
+}
+
+impl Arena {
+    /// At least `len` elements of zeros.
+    pub fn new(len: usize) -> Self {
+        let memory = vec![0.0; len + LINE];
+        let start = memory.as_ptr().align_offset(LINE * size_of::<f32>());
+        Self {
+            start: start.min(LINE),
+            memory,
+        }
+    }
+
+    /// How many elements it has.
+    pub fn len(&self) -> usize {
+        self.memory.len().saturating_sub(LINE)
+    }
+
+    /// True when it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Deref for Arena {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.memory[self.start..]
+    }
+}
+
+impl DerefMut for Arena {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.start..]
+    }
+}
 
 /// Splits `arena` into the parts at `ranges`, in the order given.
 ///
@@ -28,6 +74,15 @@ pub(crate) fn carve<'a, T>(arena: &'a mut [T], ranges: &[Range<usize>]) -> Vec<&
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_arena_begins_with_a_cache_line() {
+        for len in [0, 1, 1000, 1 << 20] {
+            let mut arena = Arena::new(len);
+            assert!(arena[..].len() >= len && arena.len() == len);
+            assert_eq!(arena.as_mut_ptr() as usize % 64, 0);
+        }
+    }
 
     #[test]
     fn parts_come_back_in_the_order_asked_for() {

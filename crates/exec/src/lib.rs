@@ -14,6 +14,7 @@ pub mod optim;
 pub mod profile;
 pub mod reference;
 
+pub use arena::Arena;
 pub use layout::{to_nchw, to_nhwc};
 pub use pass::{Feed, Pass, Wanted};
 pub use profile::{Part, Profile, Profiler};

@@ -1,7 +1,8 @@
 //! One forward and one backward pass over a plan's arena.
 
+use crate::arena::{Arena, carve};
 use crate::profile::{Direction, Part, Profiler};
-use crate::{Weights, arena::carve, layout};
+use crate::{Weights, layout};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub struct Feed<'a> {
 pub struct Pass {
     net: Arc<Net>,
     plan: Arc<Plan>,
-    arena: Vec<f32>,
+    arena: Arena,
     mode: Mode,
     // Staging for the conversion between layouts at the edge.
     edge: Vec<f32>,
@@ -53,16 +54,16 @@ pub struct Pass {
 impl Pass {
     /// Allocates the arena of `plan`, which was made for `net`.
     pub fn new(net: Arc<Net>, plan: Arc<Plan>) -> Self {
-        Self::in_arena(net, plan, Vec::new())
+        Self::in_arena(net, plan, Arena::default())
     }
 
     /// The same in memory that another pass has left, whatever that one computed; a larger arena is
     /// allocated if this one is too small.
-    pub fn in_arena(net: Arc<Net>, plan: Arc<Plan>, mut arena: Vec<f32>) -> Self {
+    pub fn in_arena(net: Arc<Net>, plan: Arc<Plan>, mut arena: Arena) -> Self {
         if arena.len() < plan.len {
             // The old one goes first, so that there are never both.
             drop(arena);
-            arena = vec![0.0; plan.len];
+            arena = Arena::new(plan.len);
         }
         Self {
             arena,
@@ -80,7 +81,7 @@ impl Pass {
     }
 
     /// Gives the memory back.
-    pub fn into_arena(self) -> Vec<f32> {
+    pub fn into_arena(self) -> Arena {
         self.arena
     }
 

@@ -4,6 +4,7 @@
 //! plan, and puts one backward operation on the tape. Parameter gradients stay in the tower's flat
 //! buffer, where the optimiser finds them; only the gradient of the input travels on.
 
+use crate::arena::Arena;
 use crate::{Feed, Part, Pass, Profiler, Wanted, Weights};
 use dfdx::prelude::{
     Cpu, Gradients, HasShape, PutTape, Shape, SplitTape, Tape, Tensor, TensorFromVec,
@@ -49,7 +50,7 @@ struct Inner {
     grads: Vec<f32>,
     plans: HashMap<(usize, Purpose), Arc<Plan>>,
     /// Memory of passes that have ended; the next ones take it over, whatever their batch size.
-    idle: Vec<Vec<f32>>,
+    idle: Vec<Arena>,
     profiler: Profiler,
 }
 
@@ -65,7 +66,7 @@ impl Inner {
     }
 
     /// The smallest idle arena that is large enough, else the largest one.
-    fn idle_arena(&mut self, len: usize) -> Vec<f32> {
+    fn idle_arena(&mut self, len: usize) -> Arena {
         let candidates = self.idle.iter().enumerate();
         let best = candidates.min_by_key(|(_, arena)| match arena.len().checked_sub(len) {
             Some(excess) => (false, excess),
@@ -73,7 +74,7 @@ impl Inner {
         });
         match best.map(|(index, _)| index) {
             Some(index) => self.idle.swap_remove(index),
-            None => Vec::new(),
+            None => Arena::default(),
         }
     }
 

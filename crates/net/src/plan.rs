@@ -249,6 +249,10 @@ impl Timeline<'_> {
     }
 }
 
+/// Elements of a cache line; every buffer begins with one, so that whole registers are not split
+/// between two lines.
+const LINE: usize = 16;
+
 /// Gives every buffer the lowest offset at which no buffer alive at the same time lies, larger
 /// buffers first; returns the ranges in the given order and the total length.
 fn place(buffers: &[Buffer]) -> (Vec<Range<usize>>, usize) {
@@ -277,7 +281,7 @@ fn place(buffers: &[Buffer]) -> (Vec<Range<usize>>, usize) {
             if range.start >= offset + buffer.len {
                 break;
             }
-            offset = offset.max(range.end);
+            offset = offset.max(range.end.next_multiple_of(LINE));
         }
         ranges[i] = offset..offset + buffer.len;
         total = total.max(ranges[i].end);

@@ -1,6 +1,6 @@
 //! A network as a table: layers, shapes, parameters and cost.
 
-use crate::graph::Net;
+use crate::graph::{Net, Node};
 use std::fmt;
 use viewmaker_ops::Dims;
 
@@ -42,9 +42,7 @@ impl Summary {
             .iter()
             .map(|node| Row {
                 layer: node.name.clone(),
-                operation: format!("{} {}", node.op.name(), node.op.attributes())
-                    .trim_end()
-                    .to_string(),
+                operation: operation(net, node),
                 output: net.dims(node.output, 1),
                 params: net.params()[node.params.clone()]
                     .iter()
@@ -65,6 +63,22 @@ impl Summary {
             rows,
         }
     }
+}
+
+/// Name and attributes of an operation, and how it is computed where there is a choice.
+fn operation(net: &Net, node: &Node) -> String {
+    let mut text = node.op.name().to_string();
+    let algorithm = node.op.algorithm(&net.input_dims(node, 1));
+    let algorithm = algorithm
+        .map(|name| format!("({name})"))
+        .unwrap_or_default();
+    for part in [node.op.attributes(), algorithm] {
+        if !part.is_empty() {
+            text += " ";
+            text += &part;
+        }
+    }
+    text
 }
 
 impl fmt::Display for Summary {

@@ -203,6 +203,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
         String::new()
     }
 
+    /// Which of several algorithms computes the output for these inputs, where there is a choice.
+    fn algorithm(&self, _inputs: &[Dims]) -> Option<&'static str> {
+        None
+    }
+
     /// Shape of the output for these inputs.
     fn output(&self, inputs: &[Dims]) -> Result<Dims, ShapeError>;
 

@@ -105,6 +105,11 @@ impl Op for Conv2d {
         text
     }
 
+    fn algorithm(&self, inputs: &[Dims]) -> Option<&'static str> {
+        let geometry = self.geometry(inputs).ok()?;
+        Some(cpu::Algorithm::new(&geometry).name())
+    }
+
     fn output(&self, inputs: &[Dims]) -> Result<Dims, ShapeError> {
         Ok(self.geometry(inputs)?.output)
     }

@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(names, ["waiting for data", "conv2d", "relu", "unexplained"]);
         assert_eq!(rows[1]["forward_ms"], 13.0);
         assert_eq!(rows[1]["total_ms"], 38.0);
-        assert_eq!(rows[1]["share"], 0.38);
+        assert!((rows[1]["share"].as_f64().unwrap() - 0.38).abs() < 1e-12);
         assert_eq!(value["step_ms"], 100.0);
         assert_eq!(value["explained"], 0.98);
         assert_eq!(value["layers"][0]["output"], json!([2, 3, 4, 5]));
