@@ -1,5 +1,6 @@
 //! What a data set is to the rest of the program: numbered examples of one shape.
 
+use crate::views::Near;
 use crate::{DataError, random};
 use std::sync::Arc;
 use viewmaker_ops::random::Sequence;
@@ -33,6 +34,40 @@ pub struct Waveform {
     pub samples: Vec<f32>,
     /// Samples per second.
     pub rate: u32,
+}
+
+/// The recording behind a spectrogram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// Samples, channels × steps in C order.
+    pub samples: Vec<f32>,
+    /// Channels, at least 1.
+    pub channels: usize,
+    /// Samples of a channel per second.
+    pub rate: f32,
+    /// First channel of every three that are the axes x, y and z of one sensor.
+    pub triads: Arc<[usize]>,
+}
+
+impl Signal {
+    /// Samples of a channel.
+    pub fn steps(&self) -> usize {
+        self.samples.len() / self.channels.max(1)
+    }
+}
+
+/// What an example is made from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// Its own place in the data set.
+    Example {
+        /// Number of the example.
+        index: usize,
+        /// Its random choices.
+        draw: Draw,
+    },
+    /// A recording of the kind that [`Dataset::signal`] gives, perhaps changed.
+    Signal(&'a Signal),
 }
 
 /// Numbered examples of one shape, with labels where they are known.
@@ -70,6 +105,38 @@ pub trait Dataset: Send + Sync {
     fn waveform(&self, _index: usize, _draw: Draw) -> Result<Option<Waveform>, DataError> {
         Ok(None)
     }
+
+    /// The recording that [`Dataset::load`] turns into a spectrogram at the same `draw`, or with
+    /// `near` a window that lies there; `None` where examples are pictures.
+    ///
+    /// # Errors
+    /// When the file behind the example cannot be read or decoded.
+    fn signal(
+        &self,
+        _index: usize,
+        _draw: Draw,
+        _near: Option<Near>,
+    ) -> Result<Option<Signal>, DataError> {
+        Ok(None)
+    }
+
+    /// Writes an example as it is before [`Dataset::finish`].
+    ///
+    /// # Errors
+    /// As [`Dataset::load`]; and for a signal, where [`Dataset::signal`] gives none.
+    fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
+        match source {
+            Source::Example { index, draw } => self.load(index, draw, out),
+            Source::Signal(_) => {
+                let why = "is no example of pictures".to_owned();
+                Err(DataError::example("a signal", why))
+            }
+        }
+    }
+
+    /// Makes an example of what [`Dataset::levels`] wrote: limits and normalises it. The two
+    /// together are [`Dataset::load`].
+    fn finish(&self, _levels: &mut [f32]) {}
 }
 
 /// Mean and standard deviation of each channel.
@@ -154,6 +221,30 @@ impl Dataset for Subset {
 
     fn waveform(&self, index: usize, draw: Draw) -> Result<Option<Waveform>, DataError> {
         self.inner.waveform(self.indices[index], draw)
+    }
+
+    fn signal(
+        &self,
+        index: usize,
+        draw: Draw,
+        near: Option<Near>,
+    ) -> Result<Option<Signal>, DataError> {
+        self.inner.signal(self.indices[index], draw, near)
+    }
+
+    fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
+        let source = match source {
+            Source::Example { index, draw } => Source::Example {
+                index: self.indices[index],
+                draw,
+            },
+            signal => signal,
+        };
+        self.inner.levels(source, out)
+    }
+
+    fn finish(&self, levels: &mut [f32]) {
+        self.inner.finish(levels);
     }
 }
 

@@ -16,9 +16,11 @@ pub mod modality;
 pub mod spectrum;
 pub mod split;
 pub mod stats;
+pub mod views;
 
 pub use config::DataConfig;
-pub use dataset::{ChannelStats, Dataset, Draw, Splits, Subset, Waveform};
+pub use dataset::{ChannelStats, Dataset, Draw, Signal, Source, Splits, Subset, Waveform};
 pub use error::DataError;
 pub use loader::{Batch, Batches, Loader};
 pub use modality::{Modality, Rendering, SpectrogramAxes};
+pub use views::{Moment, Recipe, ViewsConfig};

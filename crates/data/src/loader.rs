@@ -10,8 +10,9 @@ mod prefetch;
 pub use batch::Batch;
 pub use prefetch::Batches;
 
+use crate::views::Recipe;
 use crate::{DataError, Dataset, Draw, random};
-use batch::Buffers;
+use batch::{Buffers, Making};
 use std::sync::Arc;
 use viewmaker_ops::random::Philox;
 
@@ -22,7 +23,16 @@ pub struct Loader {
     batch_size: usize,
     workers: usize,
     order: Order,
+    views: Option<Views>,
     buffers: Arc<Buffers>,
+}
+
+/// The views that are made of every example.
+#[derive(Clone)]
+struct Views {
+    recipe: Arc<Recipe>,
+    count: usize,
+    seed: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -82,8 +92,20 @@ impl Loader {
             batch_size,
             workers,
             order,
+            views: None,
             buffers: Arc::default(),
         }
+    }
+
+    /// Makes `count` views (1 or 2) of every example by `recipe` instead of loading it as it is;
+    /// their random choices are drawn from `seed`, anew in every epoch.
+    pub fn with_views(mut self, recipe: Arc<Recipe>, count: usize, seed: u64) -> Self {
+        self.views = Some(Views {
+            recipe,
+            count,
+            seed,
+        });
+        self
     }
 
     /// The data set behind the batches.
@@ -114,6 +136,14 @@ impl Loader {
                 Order::Shuffled { seed } => Draw { seed, epoch },
                 Order::Sequential => Draw::FIXED,
             },
+            making: self.views.as_ref().map(|views| Making {
+                recipe: Arc::clone(&views.recipe),
+                draw: Draw {
+                    seed: views.seed,
+                    epoch,
+                },
+                count: views.count,
+            }),
             batch_size: self.batch_size,
             batches: self.batches_per_epoch(),
         };
@@ -149,6 +179,7 @@ struct Job {
     buffers: Arc<Buffers>,
     order: Vec<usize>,
     draw: Draw,
+    making: Option<Making>,
     batch_size: usize,
     batches: usize,
 }
@@ -161,6 +192,7 @@ impl Job {
             &*self.dataset,
             &self.order[first..end],
             self.draw,
+            self.making.as_ref(),
             &self.buffers,
         )
     }

@@ -1,6 +1,7 @@
 //! A batch and the buffers that batches share.
 
 use crate::stats::check_finite;
+use crate::views::{Moment, Recipe};
 use crate::{DataError, Dataset, Draw};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Examples loaded together. Its buffer returns to the loader when it is dropped.
 #[derive(Debug)]
 pub struct Batch {
-    /// Values, N × C × H × W in C order.
+    /// Values, N × C × H × W in C order; where the loader makes views, the first of each example.
     pub x: Vec<f32>,
+    /// The second view of each example, where the loader makes two.
+    pub second: Option<Vec<f32>>,
     /// N, C, H, W.
     pub dims: [usize; 4],
     /// Which examples of the data set these are.
@@ -25,27 +28,71 @@ impl Batch {
     /// # Errors
     /// When an example cannot be loaded or holds a value that is not finite.
     pub fn of(dataset: &dyn Dataset, indices: &[usize], draw: Draw) -> Result<Self, DataError> {
-        Self::load(dataset, indices, draw, &Arc::default())
+        Self::load(dataset, indices, draw, None, &Arc::default())
+    }
+
+    /// What a step compares: the two views of each example, which are one where the loader makes
+    /// none.
+    pub fn views(&self) -> [&[f32]; 2] {
+        [&self.x, self.second.as_ref().unwrap_or(&self.x)]
     }
 
     pub(super) fn load(
         dataset: &dyn Dataset,
         indices: &[usize],
         draw: Draw,
+        making: Option<&Making>,
         buffers: &Arc<Buffers>,
     ) -> Result<Self, DataError> {
         let [c, h, w] = dataset.shape();
+        let len = indices.len() * c * h * w;
+        let two = making.is_some_and(|making| making.count > 1);
         let mut batch = Self {
-            x: buffers.take(indices.len() * c * h * w),
+            x: buffers.take(len),
+            second: two.then(|| buffers.take(len)),
             dims: [indices.len(), c, h, w],
             indices: indices.to_vec(),
             labels: indices.iter().map(|&i| dataset.label(i)).collect(),
             home: Some(Arc::clone(buffers)),
         };
-        for (&index, out) in indices.iter().zip(batch.x.chunks_exact_mut(c * h * w)) {
-            load_one(dataset, index, draw, out)?;
+        let views = std::iter::once(&mut batch.x).chain(&mut batch.second);
+        for (view, values) in views.enumerate() {
+            for (&index, out) in indices.iter().zip(values.chunks_exact_mut(c * h * w)) {
+                load_one(dataset, index, out, |out| match making {
+                    Some(making) => making.load(dataset, index, draw, view as u32, out),
+                    None => dataset.load(index, draw, out),
+                })?;
+            }
         }
         Ok(batch)
+    }
+}
+
+/// The views that a loader makes of every example.
+#[derive(Clone, Debug)]
+pub(super) struct Making {
+    pub(super) recipe: Arc<Recipe>,
+    /// The draw of their random choices.
+    pub(super) draw: Draw,
+    /// Views of each example, 1 or 2.
+    pub(super) count: usize,
+}
+
+impl Making {
+    fn load(
+        &self,
+        dataset: &dyn Dataset,
+        index: usize,
+        example: Draw,
+        view: u32,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let moment = Moment {
+            example,
+            draw: self.draw,
+            view,
+        };
+        self.recipe.load(dataset, index, moment, out)
     }
 }
 
@@ -53,19 +100,20 @@ impl Drop for Batch {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             home.give(std::mem::take(&mut self.x));
+            home.give(self.second.take().unwrap_or_default());
         }
     }
 }
 
-/// Loads one example. A panic of a decoder becomes an error of that example: one odd file must not
+/// Loads one example by `load`. A panic of a decoder becomes an error of that example: one odd file must not
 /// leave the thread that waits for the batch waiting for ever.
 fn load_one(
     dataset: &dyn Dataset,
     index: usize,
-    draw: Draw,
     out: &mut [f32],
+    load: impl FnOnce(&mut [f32]) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
-    let loaded = catch_unwind(AssertUnwindSafe(|| dataset.load(index, draw, out)));
+    let loaded = catch_unwind(AssertUnwindSafe(|| load(out)));
     loaded.unwrap_or_else(|panic| {
         let what = panic
             .downcast_ref::<String>()

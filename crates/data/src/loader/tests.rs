@@ -80,6 +80,46 @@ fn batches_do_not_depend_on_workers() {
 }
 
 #[test]
+fn views_do_not_depend_on_workers_and_pair_by_pair_on_the_epoch() {
+    use crate::modality::by_name;
+    use crate::views::{Stage, ViewsConfig};
+    let data = crate::DataConfig {
+        embedded_train: 24,
+        embedded_test: 4,
+        ..Default::default()
+    };
+    let set = by_name("image")
+        .unwrap()
+        .open(None, &data, 0)
+        .unwrap()
+        .train;
+    let recipe = crate::Recipe::new("image", &[Stage::Expert], &ViewsConfig::default());
+    let recipe = Arc::new(recipe.unwrap().unwrap());
+    let pairs = |workers, epoch, first| -> Vec<[Vec<f32>; 2]> {
+        let loader = Loader::training(Arc::clone(&set), 4, workers, 7).unwrap();
+        let loader = loader.with_views(Arc::clone(&recipe), 2, 7);
+        let batches = loader.epoch_from(epoch, first);
+        batches
+            .map(|batch| batch.unwrap().views().map(<[f32]>::to_vec))
+            .collect()
+    };
+    let alone = pairs(0, 3, 0);
+    assert_eq!(alone.len(), 6);
+    assert_eq!(alone, pairs(1, 3, 0));
+    assert_eq!(alone, pairs(3, 3, 0));
+    assert_eq!(alone[2..], pairs(2, 3, 2));
+    assert_ne!(alone, pairs(0, 4, 0));
+    assert!(alone.iter().all(|[a, b]| a != b));
+    let loader = Loader::training(Arc::clone(&set), 4, 0, 7).unwrap();
+    let batch = loader.clone().epoch(0).next().unwrap().unwrap();
+    assert_eq!(batch.views()[0].as_ptr(), batch.views()[1].as_ptr());
+    let single = loader.with_views(recipe, 1, 7).epoch(3).next();
+    let single = single.unwrap().unwrap();
+    assert!(single.second.is_none());
+    assert_eq!(single.x, alone[0][0]);
+}
+
+#[test]
 fn an_epoch_visits_an_example_at_most_once() {
     let loader = training(numbers(103), 2, 1);
     let mut seen: Vec<_> = loader

@@ -7,6 +7,8 @@ mod decibel;
 mod mel;
 mod stft;
 
-pub use decibel::{DYNAMIC_RANGE_DB, POWER_FLOOR, power_to_db};
+pub use decibel::{
+    DYNAMIC_RANGE_DB, POWER_FLOOR, SILENCE_DB, limit_range, power_to_db, power_to_level,
+};
 pub use mel::{MelFilters, hz_to_mel, mel_to_hz};
 pub use stft::{Padding, Stft, hann};

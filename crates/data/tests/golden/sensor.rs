@@ -1,7 +1,9 @@
 //! Sensor spectrograms and expert views against the numbers of the original implementation.
 
 use viewmaker_data::ChannelStats;
-use viewmaker_data::modality::sensor::{LogPowerSpectrogram, SpectralMask, add_noise, normalize};
+use viewmaker_data::modality::sensor::{LogPowerSpectrogram, normalize};
+use viewmaker_data::views::SpectralMask;
+use viewmaker_data::views::noise::{SPECTRAL_NOISE, add_spectral_noise};
 use viewmaker_golden::{Case, GoldenError, Group, Report};
 
 #[test]
@@ -104,10 +106,11 @@ fn check_expert_view(case: &Case) -> Result<(), GoldenError> {
         first_frame: mask[3],
     };
     let mut view = spec.data;
-    mask.apply(&mut view, spec.shape[1], spec.shape[2]);
+    mask.apply(&mut view, spec.shape[1], spec.shape[2], 0.0);
     if case.has("noise.normal1") {
-        add_noise(
+        add_spectral_noise(
             &mut view,
+            SPECTRAL_NOISE,
             &stats(case)?.std,
             &case.f32("noise.normal1")?.data,
         );

@@ -1,10 +1,11 @@
 //! Speech spectrograms, mel filters and expert augmentations against the reference numbers.
 
-use viewmaker_data::modality::speech::augment::{
-    Mask, add_noise_of_spectrum, add_spectral_noise, crop_to_silence, mask_power,
-};
 use viewmaker_data::modality::speech::{LogMel, Settings, mel_power_to_db};
 use viewmaker_data::spectrum::{MelFilters, Padding};
+use viewmaker_data::views::SpectralMask;
+use viewmaker_data::views::noise::{
+    SPECTRAL_NOISE, add_noise_of_spectrum, add_spectral_noise, crop_to_silence,
+};
 use viewmaker_golden::{Case, GoldenError, Group, Report, directory};
 
 #[test]
@@ -61,11 +62,12 @@ fn check_spectrogram(case: &Case) -> Result<(), GoldenError> {
     let mut db = logmel.mel_power(&wave);
     report.check("out.mel_power", &db);
     if case.has("noise.mask") {
-        mask_power(&mut db, logmel.frames(), &mask(case)?);
+        mask(case)?.apply(&mut db, logmel.n_mels(), logmel.frames(), 0.0);
     }
     mel_power_to_db(&mut db);
     if case.has("noise.spec") {
-        add_spectral_noise(&mut db, &case.f32("noise.spec")?.data, std);
+        let normal = case.f32("noise.spec")?.data;
+        add_spectral_noise(&mut db, f64::from(SPECTRAL_NOISE), &[std], &normal);
     }
     report.check("out.db", &db);
     let spec: Vec<f64> = db.iter().map(|x| (x - mean) / std).collect();
@@ -104,11 +106,11 @@ fn augmented(case: &Case, mut wave: Vec<f64>) -> Result<Vec<f64>, GoldenError> {
     Ok(wave)
 }
 
-fn mask(case: &Case) -> Result<Mask, GoldenError> {
+fn mask(case: &Case) -> Result<SpectralMask, GoldenError> {
     let m = case.indices("noise.mask")?.data;
-    Ok(Mask {
-        bands: m[0],
-        first_band: m[1],
+    Ok(SpectralMask {
+        rows: m[0],
+        first_row: m[1],
         frames: m[2],
         first_frame: m[3],
     })

@@ -1,7 +1,6 @@
 //! The modality `sensor`: windows of a multichannel stream as log power spectrograms, one channel
 //! of the example for every channel of the stream.
 
-mod augment;
 mod config;
 mod corpus;
 mod format;
@@ -10,7 +9,6 @@ mod simulate;
 mod spectrogram;
 mod windows;
 
-pub use augment::{SpectralMask, add_noise};
 pub use config::{HeldOut, SensorConfig};
 pub use spectrogram::{LogPowerSpectrogram, POWER_OFFSET, normalize};
 
@@ -74,6 +72,7 @@ impl Modality for Sensor {
         let mut stretches = Vec::new();
         let mut slots = Vec::new();
         let mut chosen = None;
+        let mut axes = Arc::default();
         for file in files {
             let corpus = format::read(file, &config.sensor)?;
             let geometry = config.sensor.geometry(&corpus.defaults)?;
@@ -83,6 +82,7 @@ impl Modality for Sensor {
                 let [expected, found] = [shape, found].map(|s| format!("{s:?}"));
                 return Err(DataError::format(file, place, expected, found));
             }
+            axes = triads(&corpus.channels);
             slots.push(Slot {
                 stretch: stretches.len(),
                 start: 0,
@@ -93,7 +93,7 @@ impl Modality for Sensor {
         let Some(geometry) = chosen else {
             return Err(DataError::unusable(Path::new("."), "no files were given"));
         };
-        let set = WindowSet::new(stretches.into(), slots, shape[0], geometry);
+        let set = WindowSet::new(stretches.into(), slots, shape[0], geometry).with_triads(axes);
         Ok(Arc::new(match before_view {
             Some(stats) => set.normalized(stats.clone()),
             None => set,
@@ -160,11 +160,15 @@ fn build(
         Some(count) => windows::sampled(&train, &geometry, count, seed),
         None => windows::strided(&train, &geometry),
     };
+    let triads = triads(&corpus.channels);
     let train = WindowSet::new(train, slots, channels, geometry)
         .limited(limits[0])
+        .with_triads(Arc::clone(&triads))
         .moving();
     let slots = windows::strided(&held_out, &geometry);
-    let test = WindowSet::new(held_out, slots, channels, geometry).limited(limits[1]);
+    let test = WindowSet::new(held_out, slots, channels, geometry)
+        .limited(limits[1])
+        .with_triads(triads);
     let stats = channel_stats(&train, STATS_SAMPLE)?;
     let description = describe(&corpus, &geometry, &parts.how, &train, &test);
     Ok(Splits {
@@ -175,6 +179,23 @@ fn build(
         after_view: None,
         description,
     })
+}
+
+/// First channel of every three whose names differ in the axis alone: `acc_x`, `acc_y`, `acc_z`.
+fn triads(channels: &[String]) -> Arc<[usize]> {
+    let stem = |name: &str, axis: char| {
+        let lower = name.to_lowercase();
+        lower.strip_suffix(axis).map(str::to_owned)
+    };
+    let is_triad = |names: &[String]| {
+        let [x, y, z] = [0, 1, 2].map(|i| stem(&names[i], ['x', 'y', 'z'][i]));
+        x.is_some() && x == y && y == z
+    };
+    let starts = channels.windows(3).enumerate();
+    starts
+        .filter(|(_, names)| is_triad(names))
+        .map(|(first, _)| first)
+        .collect()
 }
 
 fn describe(
@@ -199,4 +220,19 @@ fn describe(
         geometry.window,
         geometry.rate_hz,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triads_are_found_by_the_names_of_their_axes() {
+        let names = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let found = |text: &str| triads(&names(text)).to_vec();
+        assert_eq!(found("acc_x acc_y acc_z gyro_x gyro_y gyro_z"), [0, 3]);
+        assert_eq!(found("heart temp acc_X acc_Y acc_Z q0"), [2]);
+        assert_eq!(found("acc_x acc_y gyro_z x y z"), [3]);
+        assert!(found("a b c").is_empty() && found("x").is_empty());
+    }
 }

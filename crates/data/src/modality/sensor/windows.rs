@@ -4,7 +4,9 @@ use super::config::Geometry;
 use super::corpus::Stretch;
 use super::spectrogram::{LogPowerSpectrogram, normalize};
 use crate::dataset::evenly_spaced;
+use crate::dataset::{Signal, Source};
 use crate::random::{self, below};
+use crate::views::Near;
 use crate::{ChannelStats, DataError, Dataset, Draw};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,6 +79,8 @@ pub(super) struct WindowSet {
     spectrogram: LogPowerSpectrogram,
     /// Whether every draw but [`Draw::FIXED`] takes the window from another place of the stretch.
     moving: bool,
+    /// First channel of every three that are the axes of one sensor.
+    triads: Arc<[usize]>,
     stats: Option<ChannelStats>,
 }
 
@@ -96,6 +100,7 @@ impl WindowSet {
             geometry,
             spectrogram,
             moving: false,
+            triads: Arc::default(),
             stats: None,
         }
     }
@@ -110,6 +115,12 @@ impl WindowSet {
     /// Takes the window of an example from a random place of its stretch.
     pub(super) fn moving(mut self) -> Self {
         self.moving = true;
+        self
+    }
+
+    /// Says which channels are the axes of one sensor.
+    pub(super) fn with_triads(mut self, triads: Arc<[usize]>) -> Self {
+        self.triads = triads;
         self
     }
 
@@ -145,17 +156,62 @@ impl Dataset for WindowSet {
     }
 
     fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError> {
+        self.levels(Source::Example { index, draw }, out)?;
+        self.finish(out);
+        Ok(())
+    }
+
+    fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
         let [_, rows, frames] = self.shape();
-        let stretch = &self.stretches[self.slots[index].stretch];
-        let start = self.start(index, draw);
-        for (channel, plane) in out.chunks_exact_mut(rows * frames).enumerate() {
-            let signal = &stretch.channel(channel)[start..start + self.geometry.window];
-            self.spectrogram.log_power(signal, plane);
-        }
-        if let Some(stats) = &self.stats {
-            normalize(out, stats);
+        let planes = out.chunks_exact_mut(rows * frames).enumerate();
+        match source {
+            Source::Example { index, draw } => {
+                let stretch = &self.stretches[self.slots[index].stretch];
+                let start = self.start(index, draw);
+                for (channel, plane) in planes {
+                    let signal = &stretch.channel(channel)[start..start + self.geometry.window];
+                    self.spectrogram.log_power(signal, plane);
+                }
+            }
+            Source::Signal(signal) => {
+                let channels = signal.samples.chunks_exact(signal.steps().max(1));
+                for ((_, plane), channel) in planes.zip(channels) {
+                    self.spectrogram.log_power(channel, plane);
+                }
+            }
         }
         Ok(())
+    }
+
+    fn finish(&self, levels: &mut [f32]) {
+        if let Some(stats) = &self.stats {
+            normalize(levels, stats);
+        }
+    }
+
+    fn signal(
+        &self,
+        index: usize,
+        draw: Draw,
+        near: Option<Near>,
+    ) -> Result<Option<Signal>, DataError> {
+        let stretch = &self.stretches[self.slots[index].stretch];
+        let Geometry {
+            window, rate_hz, ..
+        } = self.geometry;
+        let start = self.start(index, draw);
+        let start = match near {
+            Some(near) => near.start(start, stretch.len - window, rate_hz),
+            None => start,
+        };
+        let channels = 0..self.channels;
+        let channels = channels.flat_map(|c| &stretch.channel(c)[start..start + window]);
+        Ok(Some(Signal {
+            samples: channels.copied().collect(),
+            channels: self.channels,
+            rate: rate_hz,
+            triads: Arc::clone(&self.triads),
+        }))
     }
 
     fn origin(&self, index: usize) -> String {

@@ -5,7 +5,7 @@
 //! more before the conversion to decibels, so that the range of 80 dB covers 40 dB of power.
 
 use super::Settings;
-use crate::spectrum::{DYNAMIC_RANGE_DB, MelFilters, Padding, Stft, power_to_db};
+use crate::spectrum::{DYNAMIC_RANGE_DB, MelFilters, Padding, Stft, power_to_db, power_to_level};
 
 /// Computes log-mel spectrograms of one setting. One serves all threads.
 #[derive(Clone, Debug)]
@@ -81,6 +81,14 @@ impl LogMel {
         out
     }
 
+    /// The log-mel spectrogram in dB without a limit of its range, bands × frames in C order.
+    pub fn levels<T: Copy + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
+        let mut values = self.mel_power(samples);
+        square(&mut values);
+        power_to_level(&mut values);
+        values
+    }
+
     /// The log-mel spectrogram in dB, bands × frames in C order.
     pub fn decibels<T: Copy + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
         let mut values = self.mel_power(samples);
@@ -91,10 +99,14 @@ impl LogMel {
 
 /// Turns mel power into the decibels of its square, at most 80 dB below the loudest.
 pub fn mel_power_to_db(values: &mut [f64]) {
-    for p in values.iter_mut() {
+    square(values);
+    power_to_db(values, DYNAMIC_RANGE_DB);
+}
+
+fn square(values: &mut [f64]) {
+    for p in values {
         *p *= *p;
     }
-    power_to_db(values, DYNAMIC_RANGE_DB);
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The modality `speech`: recordings become log-mel spectrograms.
 
-pub mod augment;
-
 mod config;
 mod decode;
 mod invert;
@@ -18,6 +16,7 @@ mod synth;
 pub use config::{Labels, Preset, SpeechConfig};
 pub use invert::sound_of_view;
 pub use logmel::{LogMel, mel_power_to_db};
+pub(crate) use resample::Resampler;
 pub use settings::Settings;
 
 use crate::modality::{Modality, Rendering, SpectrogramAxes};

@@ -2,6 +2,9 @@
 //! kept while memory lasts.
 
 use super::{LogMel, Settings, shape_of};
+use crate::dataset::{Signal, Source};
+use crate::spectrum::{DYNAMIC_RANGE_DB, limit_range};
+use crate::views::Near;
 use crate::{ChannelStats, DataError, Dataset, Draw, Waveform, random};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -58,7 +61,7 @@ struct Shared {
 }
 
 impl Spectrograms {
-    /// Spectrograms in dB, not yet normalised; up to `cache_bytes` of them are kept.
+    /// Spectrograms in dB, not yet normalised; levels of up to `cache_bytes` of them are kept.
     pub(super) fn new(
         recordings: Box<dyn Recordings>,
         settings: &Settings,
@@ -95,7 +98,7 @@ impl Spectrograms {
         } = &*self.shared;
         let samples = recordings.samples(index)?;
         let window = end.of_samples(&samples, logmel.window());
-        let db: Arc<[f32]> = logmel.decibels(window).iter().map(|&x| x as f32).collect();
+        let db: Arc<[f32]> = logmel.levels(window).iter().map(|&x| x as f32).collect();
         if window.len() == samples.len() {
             // Both ends show the whole recording.
             cache.put(index, &[End::First, End::Last], &db);
@@ -124,16 +127,62 @@ impl Dataset for Spectrograms {
     }
 
     fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError> {
-        let end = End::of(draw, index);
-        let db = match self.shared.cache.get(index, end) {
-            Some(db) => db,
-            None => self.compute(index, end)?,
-        };
-        let (mean, scale) = (self.stats.mean[0], 1.0 / self.stats.std[0]);
-        for (y, x) in out.iter_mut().zip(db.iter()) {
-            *y = (x - mean) * scale;
+        self.levels(Source::Example { index, draw }, out)?;
+        self.finish(out);
+        Ok(())
+    }
+
+    fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
+        match source {
+            Source::Example { index, draw } => {
+                let end = End::of(draw, index);
+                let db = match self.shared.cache.get(index, end) {
+                    Some(db) => db,
+                    None => self.compute(index, end)?,
+                };
+                out.copy_from_slice(&db);
+            }
+            Source::Signal(signal) => {
+                let levels = self.shared.logmel.levels(&signal.samples);
+                for (y, x) in out.iter_mut().zip(levels) {
+                    *y = x as f32;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn finish(&self, levels: &mut [f32]) {
+        limit_range(levels, DYNAMIC_RANGE_DB as f32);
+        let (mean, scale) = (self.stats.mean[0], 1.0 / self.stats.std[0]);
+        for x in levels {
+            *x = (*x - mean) * scale;
+        }
+    }
+
+    fn signal(
+        &self,
+        index: usize,
+        draw: Draw,
+        near: Option<Near>,
+    ) -> Result<Option<Signal>, DataError> {
+        let Shared {
+            recordings,
+            logmel,
+            rate,
+            ..
+        } = &*self.shared;
+        let samples = recordings.samples(index)?;
+        let window = match near {
+            None => End::of(draw, index).of_samples(&samples, logmel.window()),
+            Some(near) => near_window(&samples, logmel.window(), *rate, near),
+        };
+        Ok(Some(Signal {
+            samples: window.to_vec(),
+            channels: 1,
+            rate: *rate as f32,
+            triads: Arc::default(),
+        }))
     }
 
     fn waveform(&self, index: usize, draw: Draw) -> Result<Option<Waveform>, DataError> {
@@ -150,6 +199,14 @@ impl Dataset for Spectrograms {
             rate: *rate,
         }))
     }
+}
+
+/// The part of a recording that fills a part of the window, close to another such part.
+fn near_window(samples: &[f32], window: usize, rate: u32, near: Near) -> &[f32] {
+    let length = ((near.fill * window as f32) as usize).clamp(1, samples.len().max(1));
+    let free = samples.len().saturating_sub(length);
+    let start = near.start(near.first(free), free, rate as f32);
+    &samples[start..(start + length).min(samples.len())]
 }
 
 /// Spectrograms that were computed, up to a number of bytes. What is kept does not change what is

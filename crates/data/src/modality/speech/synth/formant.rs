@@ -5,8 +5,8 @@
 
 use super::RATE;
 use super::digits::Sound;
-use super::noise::Dice;
 use super::voice::Voice;
+use crate::random::Dice;
 use std::f32::consts::TAU;
 
 /// Samples over which the resonances stand still: 4 ms.

@@ -95,9 +95,9 @@ mod tests {
     use super::super::LogMel;
     use super::super::config::SpeechConfig;
     use super::super::settings::Window;
-    use super::noise::Dice;
     use super::voice::Voice;
     use super::*;
+    use crate::random::Dice;
 
     const TRAIN: usize = 1000;
     const TEST: usize = 300;

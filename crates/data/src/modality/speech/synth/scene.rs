@@ -2,9 +2,10 @@
 
 use super::digits::Sound;
 use super::formant::speak;
-use super::noise::{Dice, rms};
+use super::noise::rms;
 use super::voice::Voice;
 use super::{RATE, SAMPLES};
+use crate::random::Dice;
 use std::f32::consts::TAU;
 use std::ops::Range;
 use viewmaker_ops::random::Philox;

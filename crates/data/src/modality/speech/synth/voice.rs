@@ -1,8 +1,8 @@
 //! Who speaks: what stays the same for all words of a voice.
 
 use super::SEED;
-use super::noise::Dice;
 use crate::random;
+use crate::random::Dice;
 use viewmaker_ops::random::Philox;
 
 /// Stands apart from the steps that number recordings.

@@ -1,6 +1,10 @@
 //! The random streams of this crate: every use of randomness has its own number, so that no two
 //! uses see the same words.
 
+mod dice;
+
+pub(crate) use dice::Dice;
+
 use rand::Rng;
 use viewmaker_ops::random::{Philox, Sequence};
 
@@ -19,13 +23,25 @@ pub(crate) const WINDOWS: u32 = 0x6461_0010;
 /// The embedded movements.
 pub(crate) const MOTION: u32 = 0x6461_0011;
 
+/// The views of an example that are made while it is loaded; purposes count up from here.
+pub(crate) const VIEWS: u32 = 0x6461_0100;
+
 /// The sequence that belongs to `index` alone, at one (seed, stream, step).
 ///
 /// Its seed is the `index`-th block of the stream, so sequences of different examples do not
 /// overlap however long they are read.
 pub(crate) fn sequence_of(seed: u64, stream: u32, step: u32, index: usize) -> Sequence {
+    philox_of(seed, stream, step, index).sequence()
+}
+
+/// The choices that belong to `index` alone: the numbers of [`sequence_of`].
+pub(crate) fn dice_of(seed: u64, stream: u32, step: u32, index: usize) -> Dice {
+    Dice::new(&philox_of(seed, stream, step, index))
+}
+
+fn philox_of(seed: u64, stream: u32, step: u32, index: usize) -> Philox {
     let [low, high, ..] = Philox::new(seed, stream, step).block(index as u64);
-    Philox::new(u64::from(high) << 32 | u64::from(low), stream, step).sequence()
+    Philox::new(u64::from(high) << 32 | u64::from(low), stream, step)
 }
 
 /// A uniformly chosen number below `bound` (which must be positive), by the upper half of a

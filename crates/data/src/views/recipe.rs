@@ -1,0 +1,238 @@
+//! The making of one view.
+
+use super::temporal::Near;
+use super::{Expert, PatchConfig, REGISTRY, TemporalConfig, ViewsConfig};
+use crate::dataset::{Signal, Source};
+use crate::random::{self, Dice, dice_of};
+use crate::{DataError, Dataset, Draw, Waveform};
+use std::fmt;
+use std::sync::Arc;
+
+/// A way of making views while examples are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Hand-made augmentations.
+    Expert,
+    /// A part of the picture or spectrogram.
+    Patch,
+    /// Another window of the recording.
+    Temporal,
+}
+
+/// The coordinates of the random choices made for one view of an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The draw at which the example itself is loaded, the same for all of its views.
+    pub example: Draw,
+    /// The draw of the choices that make the view.
+    pub draw: Draw,
+    /// Number of the view, from 0.
+    pub view: u32,
+}
+
+/// What randomness is used for; each use and view has a stream of its own.
+#[derive(Clone, Copy)]
+enum Use {
+    Shared,
+    Signal,
+    Levels,
+    Example,
+    Patch,
+}
+
+impl Moment {
+    /// The numbers that all views of the example share.
+    pub(super) fn shared_dice(&self, index: usize) -> Dice {
+        Self { view: 0, ..*self }.dice(Use::Shared, index)
+    }
+
+    fn dice(&self, what: Use, index: usize) -> Dice {
+        let stream = random::VIEWS + 8 * self.view + what as u32;
+        dice_of(self.draw.seed, stream, self.draw.epoch, index)
+    }
+}
+
+/// Makes views of one modality.
+#[derive(Clone)]
+pub struct Recipe {
+    stages: Vec<Stage>,
+    expert: Option<Arc<dyn Expert>>,
+    patch: PatchConfig,
+    temporal: TemporalConfig,
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipe")
+            .field("stages", &self.stages)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Recipe {
+    /// The views that `stages` make in this order of examples of `modality`; `None` for no stages.
+    ///
+    /// # Errors
+    /// When an option is invalid, there is no such modality, or a stage cannot stand where it does:
+    /// windows are chosen first, images have no time, and what experts do to a recording comes
+    /// before a patch of its spectrogram.
+    pub fn new(
+        modality: &str,
+        stages: &[Stage],
+        config: &ViewsConfig,
+    ) -> Result<Option<Self>, DataError> {
+        config.validate()?;
+        if stages.is_empty() {
+            return Ok(None);
+        }
+        let Some((_, build)) = REGISTRY.iter().find(|(name, _)| *name == modality) else {
+            let why = "has no views of its own".to_owned();
+            return Err(DataError::option("modality", modality, why));
+        };
+        let expert = stages.contains(&Stage::Expert);
+        let recipe = Self {
+            stages: stages.to_vec(),
+            expert: expert.then(|| build(&config.expert)),
+            patch: config.patch.clone(),
+            temporal: config.temporal.clone(),
+        };
+        recipe.check(modality)?;
+        Ok(Some(recipe))
+    }
+
+    fn check(&self, modality: &str) -> Result<(), DataError> {
+        let place = |stage| self.stages.iter().position(|&s| s == stage);
+        let refuse = |stage: &str, why: &str| Err(DataError::option(SOURCE, stage, why));
+        if let Some(place) = place(Stage::Temporal) {
+            if modality == "image" {
+                let why = "images have no time; write patch for two parts of one picture";
+                return refuse("temporal", why);
+            }
+            if place > 0 {
+                return refuse("temporal", "chooses the windows: write it first");
+            }
+        }
+        if let (Some(patch), Some(expert)) = (place(Stage::Patch), place(Stage::Expert))
+            && patch < expert
+            && modality != "image"
+        {
+            let why = "expert views of recordings are made before a patch is cut from the \
+                       spectrogram: write expert before patch";
+            return refuse("patch", why);
+        }
+        Ok(())
+    }
+
+    /// What is done, in this order.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Writes a view of example `index` of `dataset` into `out`, C × H × W in C order.
+    ///
+    /// # Errors
+    /// When the file behind the example cannot be read or decoded, or the recipe needs signals and
+    /// the data set has none.
+    pub fn load(
+        &self,
+        dataset: &dyn Dataset,
+        index: usize,
+        moment: Moment,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let shape = dataset.shape();
+        self.load_levels(dataset, index, moment, out)?;
+        if let Some(expert) = &self.expert {
+            let dice = &mut moment.dice(Use::Levels, index);
+            expert.change_levels(out, shape, dice);
+        }
+        dataset.finish(out);
+        for stage in &self.stages {
+            match (stage, &self.expert) {
+                (Stage::Patch, _) => {
+                    let dice = &mut moment.dice(Use::Patch, index);
+                    self.patch.apply(out, shape, dice);
+                }
+                (Stage::Expert, Some(expert)) => {
+                    let dice = &mut moment.dice(Use::Example, index);
+                    expert.change_example(out, shape, dice);
+                }
+                (Stage::Expert, None) | (Stage::Temporal, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The sound from which [`Recipe::load`] makes a view, and its spectrogram before anything is
+    /// done to that; `None` where examples are not speech.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn sound(
+        &self,
+        dataset: &dyn Dataset,
+        index: usize,
+        moment: Moment,
+    ) -> Result<Option<(Waveform, Vec<f32>)>, DataError> {
+        let Some(original) = dataset.waveform(index, moment.example)? else {
+            return Ok(None);
+        };
+        let sound = match self.signal(dataset, index, moment)? {
+            Some(signal) => Waveform {
+                samples: signal.samples,
+                rate: original.rate,
+            },
+            None => original,
+        };
+        let mut example = vec![0.0; dataset.shape().iter().product()];
+        self.load_levels(dataset, index, moment, &mut example)?;
+        dataset.finish(&mut example);
+        Ok(Some((sound, example)))
+    }
+
+    /// The example before its levels are limited and normalised, from the changed signal if there
+    /// is one.
+    fn load_levels(
+        &self,
+        dataset: &dyn Dataset,
+        index: usize,
+        moment: Moment,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        match self.signal(dataset, index, moment)? {
+            Some(signal) => dataset.levels(Source::Signal(&signal), out),
+            None => {
+                let draw = moment.example;
+                dataset.levels(Source::Example { index, draw }, out)
+            }
+        }
+    }
+
+    /// The signal as this view has it; `None` where the example's own will do.
+    fn signal(
+        &self,
+        dataset: &dyn Dataset,
+        index: usize,
+        moment: Moment,
+    ) -> Result<Option<Signal>, DataError> {
+        let near: Option<Near> = self
+            .stages
+            .contains(&Stage::Temporal)
+            .then(|| self.temporal.near(moment, index));
+        let expert = self.expert.as_ref().filter(|e| e.changes_signal());
+        if near.is_none() && expert.is_none() {
+            return Ok(None);
+        }
+        let Some(mut signal) = dataset.signal(index, moment.example, near)? else {
+            let why = "is no recording, and views of its signal were asked for".to_owned();
+            return Err(DataError::example(dataset.origin(index), why));
+        };
+        if let Some(expert) = expert {
+            expert.change_signal(&mut signal, &mut moment.dice(Use::Signal, index));
+        }
+        Ok(Some(signal))
+    }
+}
+
+/// The key that names the stages.
+const SOURCE: &str = "views.source";
