@@ -168,6 +168,80 @@ fn speech_views_can_be_heard() {
 }
 
 #[test]
+fn a_viewmaker_trains_on_top_of_expert_views() {
+    let home = tempfile::tempdir().expect("a folder");
+    let train = |out: &'static str, threads: &'static str| {
+        let args = [
+            "train",
+            "--modality",
+            "image",
+            "--steps",
+            "3",
+            "--out",
+            out,
+            "--set",
+            threads,
+            "--set",
+            "views.source=[\"expert\", \"learned\"]",
+        ];
+        succeed(home.path(), &small(&args));
+        let file = |name: &str| fs::read(home.path().join(out).join(name)).expect(name);
+        (
+            file("checkpoints/step-00000003/encoder.safetensors"),
+            file("checkpoints/step-00000003/viewmaker.safetensors"),
+            file("views/views.safetensors"),
+        )
+    };
+    let one = train("one", "threads=1");
+    assert!(one == train("two", "threads=2"), "threads change the bits");
+    let metrics = fs::read_to_string(home.path().join("one/metrics.jsonl")).unwrap();
+    let step = &events(&metrics)[0];
+    // The budget is that of the viewmaker, whatever the expert views did.
+    let change = step["mean_abs_delta"].as_f64().expect("a number");
+    assert!((0.0..=0.0501).contains(&change), "{change}");
+    let config = fs::read_to_string(home.path().join("one/config.toml")).unwrap();
+    assert!(config.contains("source = [\"expert\", \"learned\"]"));
+    assert!(config.contains("[views.expert.image]") && !config.contains("[views.expert.speech]"));
+    let ran = succeed(home.path(), &["views", "one", "--count", "2", "--json"]);
+    let last = events(&ran.out).pop().expect("a result");
+    assert_eq!(last["written"]["examples"], 2);
+}
+
+#[test]
+fn views_of_the_loader_train_without_a_network() {
+    for (modality, source) in [
+        ("image", "views.source=[\"patch\", \"expert\"]"),
+        ("speech", "views.source=[\"temporal\", \"expert\"]"),
+        (
+            "sensor",
+            "views.source=[\"temporal\", \"patch\", \"noise\"]",
+        ),
+    ] {
+        let home = tempfile::tempdir().expect("a folder");
+        let args = [
+            "train",
+            "--modality",
+            modality,
+            "--steps",
+            "2",
+            "--out",
+            "run",
+            "--set",
+            source,
+            "--set=views.expert.speech.mode=both",
+            "--set=eval.linear_views=true",
+            "--set=eval.linear_epochs=2",
+        ];
+        succeed(home.path(), &small(&args));
+        let ran = succeed(home.path(), &["eval", "run", "--probe", "linear", "--json"]);
+        let last = events(&ran.out).pop().expect("a result");
+        assert!(last["results"][0]["result"]["accuracy"].is_number());
+        let sound = home.path().join("run/views/000-view-1.wav");
+        assert_eq!(sound.is_file(), modality == "speech");
+    }
+}
+
+#[test]
 fn sensor_streams_train() {
     let home = tempfile::tempdir().expect("a folder");
     let args = [

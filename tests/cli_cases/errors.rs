@@ -71,6 +71,10 @@ fn mistyped_settings_are_explained() {
         image(&["--set", "viewmaker.num_res_blocks=6"]),
         image(&["--set", "data.image.size=1"]),
         image(&["--set", "objective.temperature=0"]),
+        image(&["--set", "views.source=[\"expert\", \"none\"]"]),
+        image(&["--set", "views.source=[\"learned\", \"expert\"]"]),
+        image(&["--set", "views.source=temporal"]),
+        image(&["--set", "views.expert.image.crop_scale=[0.9, 0.1]"]),
         image(&["--seed", "18446744073709551615"]),
         vec![
             "config",

@@ -161,7 +161,7 @@ fn run_name(point: &Point, seed: u64) -> String {
         parts.push(format!("{key}={}", shown(value)));
     }
     parts.push(format!("seed={seed}"));
-    let fine = |c: char| c.is_ascii_alphanumeric() || "-_=.".contains(c);
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_=.+".contains(c);
     parts
         .join("-")
         .chars()
@@ -169,11 +169,17 @@ fn run_name(point: &Point, seed: u64) -> String {
         .collect()
 }
 
-/// A value without quotes.
+/// A value without quotes; a list of words with `+` between them.
 pub(super) fn shown(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    let words = |items: &Vec<Value>| {
+        let words: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+        words.map(|words| words.join("+"))
+    };
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => words(items).unwrap_or_else(|| value.to_string()),
+        other => other.to_string(),
+    }
 }
 
 /// The parsed file.

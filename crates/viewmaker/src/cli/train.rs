@@ -45,6 +45,7 @@ Examples:
   viewmaker train --modality image --data ~/cifar-10-batches-bin --config configs/cifar10.toml
   viewmaker train --modality speech --set viewmaker.distortion_budget=0.1 --epochs 20
   viewmaker train --modality sensor --set views.source=noise --seed 3 --out runs/noise-3
+  viewmaker train --modality image --set 'views.source=[expert,learned]'
   viewmaker train --resume runs/image-001           go on after Ctrl-C
   viewmaker train --resume runs/image-001 --epochs 40";
 

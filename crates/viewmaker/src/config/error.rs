@@ -153,11 +153,16 @@ impl ConfigError {
         self
     }
 
-    /// The same error, suggesting the most similar of the words that would have worked.
+    /// The same error, suggesting the most similar of the words that would have worked; in a list,
+    /// for the first word that would not have.
     #[must_use]
     pub fn suggesting<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
         if let Self::Value(wrong) = &mut self {
-            wrong.nearest = nearest(wrong.value.trim_matches('"'), words);
+            let words: Vec<&str> = words.into_iter().collect();
+            let written = wrong.value.split(['[', ']', ',']);
+            let mut written = written.map(|word| word.trim().trim_matches('"'));
+            let unknown = written.find(|word| !word.is_empty() && !words.contains(word));
+            wrong.nearest = unknown.and_then(|word| nearest(word, words));
         }
         self
     }

@@ -179,10 +179,7 @@ fn find<'s>(
 
 fn wrong_value(key: &str, value: &str, kind: &Kind, origin: &Origin) -> ConfigError {
     let error = ConfigError::value(key, value, kind).at(origin.clone());
-    match kind {
-        Kind::Choice(words) => error.suggesting(words.iter().copied()),
-        _ => error,
-    }
+    error.suggesting(kind.words().iter().copied())
 }
 
 /// `value` as `kind` wants it (whole numbers are numbers, too), or `None`.
@@ -206,11 +203,18 @@ fn coerce(value: Value, kind: &Kind) -> Option<Value> {
                 items.into_iter().map(|item| coerce(item, of)).collect();
             items.map(Value::Array)
         }
+        (Kind::OneOrMore(of), Value::Array(items)) => {
+            let items: Option<Vec<Value>> =
+                items.into_iter().map(|item| coerce(item, of)).collect();
+            items.map(Value::Array)
+        }
+        (Kind::OneOrMore(of), one) => coerce(one, of),
         _ => None,
     }
 }
 
-/// Parses what was typed as TOML; bare words are text where text is wanted.
+/// Parses what was typed as TOML; bare words are text where text is wanted. (Shells remove the
+/// quotes of `["a","b"]`.)
 fn parse_value(raw: &str, kind: &Kind) -> Option<Value> {
     let parsed = toml::from_str::<Table>(&format!("x = {raw}"))
         .ok()
@@ -219,6 +223,16 @@ fn parse_value(raw: &str, kind: &Kind) -> Option<Value> {
     match (kind, parsed) {
         (Kind::Text | Kind::Choice(_), Some(Value::String(text))) => Some(Value::String(text)),
         (Kind::Text | Kind::Choice(_), _) => Some(Value::String(raw.to_owned())),
+        (Kind::OneOrMore(of), None) => {
+            let inside = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']'));
+            match inside {
+                Some(items) => {
+                    let items = items.split(',').map(|item| parse_value(item.trim(), of));
+                    items.collect::<Option<Vec<Value>>>().map(Value::Array)
+                }
+                None => parse_value(raw, of),
+            }
+        }
         (_, parsed) => parsed,
     }
 }

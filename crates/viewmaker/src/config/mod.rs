@@ -15,6 +15,7 @@ mod schema;
 mod sections;
 mod source;
 mod validate;
+mod views;
 mod write;
 
 pub use docs::doc;
@@ -25,12 +26,13 @@ pub use resolve::resolve;
 pub use schema::{Key, Kind, Schema};
 pub use sections::*;
 pub(crate) use source::Source;
+pub use views::{ViewNetwork, ViewSource, ViewSources};
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::LazyLock;
 use toml::{Table, Value};
-use viewmaker_data::DataConfig;
+use viewmaker_data::{DataConfig, DataError, Recipe};
 use viewmaker_objective::ObjectiveConfig;
 
 /// Everything that decides what a run does.
@@ -86,6 +88,15 @@ impl Config {
         validate::validate(self)
     }
 
+    /// What makes views while examples are loaded; `None` where the loader leaves them alone.
+    ///
+    /// # Errors
+    /// When an option of the views cannot work.
+    pub fn recipe(&self) -> Result<Option<Recipe>, DataError> {
+        let views = &self.views;
+        Recipe::new(&self.modality, &views.source.stages(), &views.options())
+    }
+
     /// Steps of the whole run where an epoch has `steps_per_epoch` of them.
     pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
         let epochs = self.train.epochs.saturating_mul(steps_per_epoch);
@@ -124,6 +135,7 @@ fn build_schema() -> Schema {
             "modality" => key.kind = Kind::Choice(modality_names()),
             "encoder.name" => key.kind = Kind::Choice(encoder_names()),
             "objective.name" => key.kind = Kind::Choice(objective_names()),
+            "views.source" => key.kind = key.kind.or_one(),
             _ => {}
         }
         schema.push(key);

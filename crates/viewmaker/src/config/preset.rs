@@ -5,7 +5,9 @@
 
 use super::Config;
 use super::sections::*;
+use super::views::ViewSource;
 use viewmaker_data::DataConfig;
+use viewmaker_data::views::{ExpertConfig, PatchConfig, TemporalConfig};
 use viewmaker_objective::ObjectiveConfig;
 
 /// The default configuration of a modality.
@@ -53,7 +55,10 @@ fn common(modality: &str) -> Config {
             downsample_to: 16,
         },
         views: ViewsSection {
-            source: ViewSource::Learned,
+            source: ViewSource::Learned.into(),
+            expert: ExpertConfig::default(),
+            patch: PatchConfig::default(),
+            temporal: TemporalConfig::default(),
         },
         encoder: EncoderSection {
             name: "tiny".to_owned(),

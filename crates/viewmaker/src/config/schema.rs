@@ -28,6 +28,27 @@ pub enum Kind {
     Scalar,
     /// A list of such values, of this length where it is fixed.
     List(Box<Kind>, Option<usize>),
+    /// Such a value, or a list of them.
+    OneOrMore(Box<Kind>),
+}
+
+impl Kind {
+    /// A list that may be written as its only element.
+    pub(super) fn or_one(self) -> Self {
+        match self {
+            Self::List(of, None) => Self::OneOrMore(of),
+            other => other,
+        }
+    }
+
+    /// The words among which is to be chosen, if there are some.
+    pub(super) fn words(&self) -> &[&'static str] {
+        match self {
+            Self::Choice(words) => words,
+            Self::OneOrMore(of) => of.words(),
+            _ => &[],
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -41,6 +62,7 @@ impl fmt::Display for Kind {
             Self::Scalar => f.write_str("text in quotes or a number"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::List(of, None) => write!(f, "a list in brackets, each {of}"),
+            Self::OneOrMore(of) => write!(f, "{of}, or a list of them in brackets"),
             Self::List(of, Some(n)) => write!(f, "a list of {n} in brackets, each {of}"),
         }
     }

@@ -1,9 +1,11 @@
 //! The sections of a configuration. What each key means to a user stands in `docs.rs`; the ranges
 //! stand in `validate.rs`; the default values in `preset.rs`.
 
+use super::views::ViewSources;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use viewmaker_data::DataConfig;
+use viewmaker_data::views::{ExpertConfig, PatchConfig, TemporalConfig};
+use viewmaker_data::{DataConfig, ViewsConfig};
 
 /// Where the computation runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -74,20 +76,25 @@ pub enum Activation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ViewsSection {
-    /// What makes the views.
-    pub source: ViewSource,
+    /// What makes the views, in order.
+    pub source: ViewSources,
+    /// Hand-made augmentations, by modality.
+    pub expert: ExpertConfig,
+    /// Views by patch.
+    pub patch: PatchConfig,
+    /// Views by time.
+    pub temporal: TemporalConfig,
 }
 
-/// What makes the views.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ViewSource {
-    /// The viewmaker, trained against the encoder.
-    Learned,
-    /// Random noise of the same budget.
-    Noise,
-    /// Nothing: both views are the example itself.
-    None,
+impl ViewsSection {
+    /// The options of what is done while examples are loaded.
+    pub fn options(&self) -> ViewsConfig {
+        ViewsConfig {
+            expert: self.expert.clone(),
+            patch: self.patch.clone(),
+            temporal: self.temporal.clone(),
+        }
+    }
 }
 
 /// The section `encoder`: the network that is wanted in the end.

@@ -146,8 +146,8 @@ fn wrong_types_name_value_and_expectation() {
     let error = message(sets(&["views.source=lerned"]));
     assert_eq!(
         error,
-        "--set: views.source = \"lerned\": expected one of learned, noise, none; \
-         did you mean `learned`?"
+        "--set: views.source = \"lerned\": expected one of learned, expert, noise, patch, temporal, \
+         none, or a list of them in brackets; did you mean `learned`?"
     );
     let error = message(sets(&["viewmaker.widths=[1, 2]"]));
     assert!(error.ends_with("expected a list of 3 in brackets, each a whole number, 0 or more"));
@@ -165,6 +165,72 @@ fn wrong_types_name_value_and_expectation() {
     assert_eq!(error, "--set: expected key=value, found `train.epochs`");
     let error = message(file("seed = 1\nseed = = 2\n"));
     assert!(error.starts_with("my.toml:2: "), "{error}");
+}
+
+#[test]
+fn views_are_one_word_or_an_ordered_list() {
+    use ViewSource::{Expert, Learned};
+    let words = |config: Config| config.views.source.words().to_vec();
+    for list in [
+        "views.source=[\"expert\", \"learned\"]",
+        "views.source=[expert,learned]",
+    ] {
+        assert_eq!(words(image(&[list]).unwrap()), [Expert, Learned]);
+    }
+    let text = "modality = \"image\"\nviews.source = [\"expert\", \"learned\"]\n";
+    let config = resolve(&[file(text).unwrap()]).unwrap();
+    assert_eq!(words(config.clone()), [Expert, Learned]);
+    assert!(
+        config
+            .to_toml()
+            .contains("source = [\"expert\", \"learned\"]\n")
+    );
+    let again = resolve(&[file(&config.to_toml()).unwrap()]).unwrap();
+    assert_eq!(again, config);
+    let one = image(&["views.source=[\"expert\"]"]).unwrap();
+    assert_eq!(one, image(&["views.source=expert"]).unwrap());
+    assert!(one.to_toml().contains("source = \"expert\"\n"));
+}
+
+#[test]
+fn views_that_cannot_be_combined_say_what_would_work() {
+    let why = |modality: &str, source: &str| {
+        let modality = format!("modality={modality}");
+        let source = format!("views.source={source}");
+        let result = sets(&[&modality, &source]).and_then(|layer| resolve(&[layer]));
+        message(result)
+    };
+    assert_eq!(
+        why("image", "[expert,lerned]"),
+        "--set: views.source = [\"expert\", \"lerned\"]: expected one of learned, expert, noise, \
+         patch, temporal, none, or a list of them in brackets; did you mean `learned`?"
+    );
+    assert_eq!(
+        why("speech", "[learned,noise]"),
+        "--set: views.source = [\"learned\", \"noise\"]: learned and noise spend the same budget: \
+         keep one of them"
+    );
+    assert_eq!(
+        why("sensor", "[expert,none]"),
+        "--set: views.source = [\"expert\", \"none\"]: none stands alone: leave it out, or \
+         everything else"
+    );
+    assert_eq!(
+        why("image", "temporal"),
+        "--set: views.source = temporal: images have no time; write patch for two parts of one \
+         picture"
+    );
+    assert_eq!(
+        why("sensor", "[learned,expert]"),
+        "--set: views.source = [\"learned\", \"expert\"]: learned works on what the others made: \
+         write it last"
+    );
+    assert!(why("image", "[]").contains("the list is empty"));
+    let error = message(image(&["views.expert.image.hue=0.7"]));
+    assert_eq!(
+        error,
+        "--set: views.expert.image.hue = 0.7: must lie between 0 and 0.5"
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     at_most("threads", config.threads, 1024)?;
     config.data.options.validate().map_err(from_data)?;
     viewmaker(&config.viewmaker, &config.modality)?;
+    views(config)?;
     let encoder = &config.encoder;
     word("encoder.name", &encoder.name, super::encoder_names())?;
     at_least("encoder.embedding_dim", encoder.embedding_dim, 1)?;
@@ -60,6 +61,14 @@ fn viewmaker(section: &ViewmakerSection, modality: &str) -> Result<(), ConfigErr
         fine,
         "false unless the modality is image",
     )
+}
+
+fn views(config: &Config) -> Result<(), ConfigError> {
+    let source = &config.views.source;
+    source
+        .check()
+        .map_err(|why| ConfigError::refused("views.source", source, why))?;
+    config.recipe().map(drop).map_err(from_data)
 }
 
 fn objective(config: &Config) -> Result<(), ConfigError> {

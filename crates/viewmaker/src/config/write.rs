@@ -17,7 +17,11 @@ pub(super) fn to_toml(config: &Config) -> String {
 
 /// False for the options of other modalities: they are read by nobody.
 fn matters(key: &Key, modality: &str) -> bool {
-    let of = |name: &&str| key.path.starts_with(&format!("data.{name}."));
+    let of = |name: &&str| {
+        ["data", "views.expert"]
+            .iter()
+            .any(|section| key.path.starts_with(&format!("{section}.{name}.")))
+    };
     !super::modality_names()
         .iter()
         .any(|name| *name != modality && of(name))

@@ -1,9 +1,10 @@
 //! Embeds a whole data set with a frozen encoder.
 
 use crate::error::{Error, Result};
-use crate::train::players::{NoiseRequest, NoiseSource, Players};
+use crate::train::players::{NoiseRequest, Players, SeededNoise};
 use std::sync::Arc;
-use viewmaker_data::{Dataset, Loader};
+use viewmaker_data::loader::Batches;
+use viewmaker_data::{Dataset, Loader, Recipe};
 use viewmaker_net::ValueId;
 
 /// Feature vectors of the labelled examples of a data set.
@@ -65,10 +66,27 @@ pub fn extract(
     how: Extraction,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Features> {
-    embed_batches(players, dataset, how, progress, |x, _, _| Ok(x.to_vec()))
+    let loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
+    let total = dataset.len() as u64;
+    let batches = loader.epoch(0);
+    let mut progress = |done| progress(done, total);
+    embed_batches(players, batches, how, &mut progress, |x, _, _| {
+        Ok(x.to_vec())
+    })
 }
 
-/// Embeds one fresh view of every labelled example; `epoch` picks the noise.
+/// The views of one epoch of a probe.
+#[derive(Clone, Debug)]
+pub struct FreshViews<'a> {
+    /// What the loader does to the examples.
+    pub recipe: Option<&'a Arc<Recipe>>,
+    /// The noise of the network that makes the rest.
+    pub noise: SeededNoise,
+    /// Picks noise and random choices.
+    pub epoch: u64,
+}
+
+/// Embeds one fresh view of every labelled example.
 ///
 /// # Errors
 /// When an example cannot be loaded, or a feature is not finite.
@@ -76,11 +94,20 @@ pub fn extract_views(
     players: &Players,
     dataset: &Arc<dyn Dataset>,
     how: Extraction,
-    noise: &mut dyn NoiseSource,
-    epoch: u64,
-    progress: &mut dyn FnMut(u64, u64),
+    views: FreshViews<'_>,
 ) -> Result<Features> {
-    embed_batches(players, dataset, how, progress, |x, count, batch| {
+    let FreshViews {
+        recipe,
+        mut noise,
+        epoch,
+    } = views;
+    let mut loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
+    if let Some(recipe) = recipe {
+        loader = loader.with_views(Arc::clone(recipe), 1, noise.seed);
+    }
+    let batches = loader.epoch(epoch as u32);
+    let quiet = &mut |_| {};
+    embed_batches(players, batches, how, quiet, |x, count, batch| {
         // Steps far beyond any training run, so that a probe never sees training's noise.
         let step = u64::from(u32::MAX) - (epoch << 16) - batch;
         let request = NoiseRequest {
@@ -89,25 +116,23 @@ pub fn extract_views(
             view: 2,
             channel: 0,
         };
-        Ok(players.views.apply_slice(x, count, noise, request))
+        Ok(players.views.apply_slice(x, count, &mut noise, request))
     })
 }
 
 fn embed_batches(
     players: &Players,
-    dataset: &Arc<dyn Dataset>,
+    batches: Batches,
     how: Extraction,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64),
     mut view: impl FnMut(&[f32], usize, u64) -> Result<Vec<f32>>,
 ) -> Result<Features> {
-    let loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
-    let total = dataset.len() as u64;
     let mut features = Features {
         dim: players.encoder.net().dims(how.value, 1).example(),
         ..Features::default()
     };
     let mut done = 0;
-    for (index, batch) in loader.epoch(0).enumerate() {
+    for (index, batch) in batches.enumerate() {
         let batch = batch?;
         let count = batch.dims[0];
         let x = view(&batch.x, count, index as u64)?;
@@ -119,7 +144,7 @@ fn embed_batches(
             }
         }
         done += count as u64;
-        progress(done, total);
+        progress(done);
     }
     if features.rows.iter().any(|x| !x.is_finite()) {
         return Err(Error::failure(

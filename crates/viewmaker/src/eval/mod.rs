@@ -9,13 +9,13 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::progress::{TaskReport, Ui};
 use crate::train::players::{Players, SeededNoise};
-use features::{Extraction, Features, extract, extract_views};
+use features::{Extraction, Features, FreshViews, extract, extract_views};
 use knn::Knn;
 use linear::{LinearClassifier, LinearProbe};
 use serde::Serialize;
 use statistics::CleanStatistics;
 use std::sync::Arc;
-use viewmaker_data::{Dataset, Splits};
+use viewmaker_data::{Dataset, Recipe, Splits};
 use viewmaker_net::ValueId;
 
 /// Threads that load examples during an evaluation.
@@ -134,12 +134,14 @@ impl Evaluation<'_> {
         let test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
         let clean = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
         let probe = self.probe();
+        let recipe = self.config.recipe()?.map(Arc::new);
+        let makes_views = recipe.is_some() || self.players.views.tower().is_some();
+        let on_views = self.config.eval.linear_views && makes_views;
         let mut classifier = LinearClassifier::new(clean.dim, classes, probe.seed);
         let mut train_loss = 0.0;
         for epoch in 0..probe.epochs {
-            let views = match self.config.eval.linear_views && self.players.views.tower().is_some()
-            {
-                true => Some(self.embed_views(how, epoch)?),
+            let views = match on_views {
+                true => Some(self.embed_views(how, recipe.as_ref(), epoch)?),
                 false => None,
             };
             let train = views.as_ref().unwrap_or(&clean);
@@ -209,12 +211,19 @@ impl Evaluation<'_> {
         })
     }
 
-    fn embed_views(&self, how: Extraction, epoch: u64) -> Result<Features> {
-        let mut noise = SeededNoise {
-            seed: self.config.seed,
+    fn embed_views(
+        &self,
+        how: Extraction,
+        recipe: Option<&Arc<Recipe>>,
+        epoch: u64,
+    ) -> Result<Features> {
+        let seed = self.config.seed;
+        let views = FreshViews {
+            recipe,
+            noise: SeededNoise { seed },
+            epoch,
         };
-        let train = &self.splits.train;
-        extract_views(self.players, train, how, &mut noise, epoch, &mut |_, _| {})
+        extract_views(self.players, &self.splits.train, how, views)
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a configuration to networks with weights.
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ViewNetwork};
 use crate::error::{Error, Result};
 use crate::train::players::{Players, Views};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const VIEWMAKER_STREAM: u32 = 2;
 pub struct Networks {
     /// The encoder, normalisation of the views included.
     pub encoder: Arc<Net>,
-    /// What makes the views; `None` for `views.source = "none"`.
+    /// What makes the views of what the loader gives; `None` where nothing is done to that.
     pub views: Option<Arc<Net>>,
 }
 
@@ -46,15 +46,15 @@ impl Networks {
                 std: stats.std.clone(),
             }),
         };
-        let views = match config.views.source {
-            config::ViewSource::Learned => Some(viewmaker(&viewmaker_config(config, shape))),
-            config::ViewSource::Noise => Some(noise_views(&NoiseViewConfig {
+        let views = match config.views.source.network() {
+            Some(ViewNetwork::Learned) => Some(viewmaker(&viewmaker_config(config, shape))),
+            Some(ViewNetwork::Noise) => Some(noise_views(&NoiseViewConfig {
                 input: shape,
                 distortion_budget: config.viewmaker.distortion_budget,
                 norm: norm(config.viewmaker.norm),
                 clamp: config.viewmaker.clamp,
             })),
-            config::ViewSource::None => None,
+            None => None,
         };
         Ok(Self {
             encoder: Arc::new(encoder(&encoder_config).map_err(usage)?),
@@ -67,10 +67,8 @@ impl Networks {
         let tower =
             |net: &Arc<Net>, stream| Tower::new(Weights::init(Arc::clone(net), seed, stream));
         let encoder = tower(&self.encoder, ENCODER_STREAM);
-        let views = match (&self.views, config.views.source) {
-            (Some(net), config::ViewSource::Learned) => {
-                Views::Learned(tower(net, VIEWMAKER_STREAM))
-            }
+        let views = match (&self.views, config.views.source.network()) {
+            (Some(net), Some(ViewNetwork::Learned)) => Views::Learned(tower(net, VIEWMAKER_STREAM)),
             (Some(net), _) => Views::Noise(tower(net, VIEWMAKER_STREAM)),
             (None, _) => Views::None,
         };

@@ -49,10 +49,11 @@ fn pictures(gallery: &Gallery, numbers: &[usize]) -> Canvas {
         .map(|number| GridColumn {
             title: gallery.titles[*number].clone(),
             original: gallery.example(&gallery.originals, *number),
-            views: views(gallery, *number),
+            inputs: gallery.inputs_of(*number),
+            views: gallery.views_of(*number),
         })
         .collect();
-    image_grid(&columns, gallery.shape)
+    image_grid(&columns, gallery.shape, gallery.shows_changes)
 }
 
 /// A row per recording.
@@ -63,10 +64,11 @@ fn recordings(gallery: &Gallery, numbers: &[usize], axes: &SpectrogramAxes) -> C
         .map(|number| SheetRow {
             title: gallery.titles[*number].clone(),
             original: gallery.example(&gallery.originals, *number),
-            views: views(gallery, *number),
+            inputs: gallery.inputs_of(*number),
+            views: gallery.views_of(*number),
         })
         .collect();
-    spectrogram_sheet(&rows, (height, width), axes)
+    spectrogram_sheet(&rows, (height, width), axes, gallery.shows_changes)
 }
 
 /// A row per channel of one example.
@@ -74,7 +76,7 @@ fn channels(gallery: &Gallery, number: usize, axes: &SpectrogramAxes) -> Canvas 
     let [channels, height, width] = gallery.shape;
     let area = height * width;
     let original = gallery.example(&gallery.originals, number);
-    let views = views(gallery, number);
+    let (inputs, views) = (gallery.inputs_of(number), gallery.views_of(number));
     let rows: Vec<SheetRow<'_>> = (0..channels.min(MOST_CHANNELS))
         .map(|channel| {
             let part = channel * area..(channel + 1) * area;
@@ -83,14 +85,10 @@ fn channels(gallery: &Gallery, number: usize, axes: &SpectrogramAxes) -> Canvas 
             SheetRow {
                 title: format!("{}: {name}", gallery.titles[number]),
                 original: &original[part.clone()],
+                inputs: inputs.iter().map(|input| &input[part.clone()]).collect(),
                 views: views.iter().map(|view| &view[part.clone()]).collect(),
             }
         })
         .collect();
-    spectrogram_sheet(&rows, (height, width), axes)
-}
-
-fn views(gallery: &Gallery, number: usize) -> Vec<&[f32]> {
-    let views = gallery.views.iter();
-    views.map(|data| gallery.example(data, number)).collect()
+    spectrogram_sheet(&rows, (height, width), axes, gallery.shows_changes)
 }

@@ -9,7 +9,7 @@ use crate::run::{TensorMap, write_tensors};
 use crate::train::players::{NoiseRequest, Players, SeededNoise};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use viewmaker_data::{ChannelStats, Dataset, Draw, Modality, Splits};
+use viewmaker_data::{ChannelStats, Dataset, Draw, Modality, Moment, Recipe, Splits};
 use viewmaker_exec::Tensor;
 
 /// Views of each example.
@@ -43,8 +43,13 @@ struct Gallery {
     indices: Vec<usize>,
     titles: Vec<String>,
     originals: Vec<f32>,
+    /// What the network made each view from, laid out as `originals`; empty where that is the
+    /// originals, or there is no network.
+    inputs: Vec<Vec<f32>>,
     /// One entry a view, laid out as `originals`.
     views: Vec<Vec<f32>>,
+    /// Whether what the network changed is worth a picture.
+    shows_changes: bool,
 }
 
 impl Gallery {
@@ -55,6 +60,16 @@ impl Gallery {
     fn example<'g>(&self, data: &'g [f32], number: usize) -> &'g [f32] {
         let len = self.shape.iter().product::<usize>();
         &data[number * len..(number + 1) * len]
+    }
+
+    fn inputs_of(&self, number: usize) -> Vec<&[f32]> {
+        let inputs = self.inputs.iter();
+        inputs.map(|data| self.example(data, number)).collect()
+    }
+
+    fn views_of(&self, number: usize) -> Vec<&[f32]> {
+        let views = self.views.iter();
+        views.map(|data| self.example(data, number)).collect()
     }
 }
 
@@ -106,9 +121,10 @@ pub struct Written {
 pub fn write(request: &Request<'_>) -> Result<Written> {
     let out = request.out;
     std::fs::create_dir_all(out).map_err(|error| Error::io(out, "create", error))?;
-    let gallery = gallery(request)?;
+    let recipe = request.config.recipe()?;
+    let gallery = gallery(request, recipe.as_ref())?;
     let mut files = draw::write(request, &gallery)?;
-    files.extend(sound::write(request, &gallery)?);
+    files.extend(sound::write(request, &gallery, recipe.as_ref())?);
     let path = out.join("views.safetensors");
     write_tensors(&path, &tensors(&gallery))?;
     files.push(path);
@@ -119,7 +135,7 @@ pub fn write(request: &Request<'_>) -> Result<Written> {
     })
 }
 
-fn gallery(request: &Request<'_>) -> Result<Gallery> {
+fn gallery(request: &Request<'_>, recipe: Option<&Recipe>) -> Result<Gallery> {
     let dataset = request.dataset;
     let (len, shape) = (dataset.len(), dataset.shape());
     let count = request.count.min(len);
@@ -135,22 +151,57 @@ fn gallery(request: &Request<'_>) -> Result<Gallery> {
             .and_then(|c| request.class_names.get(c as usize));
         class.cloned().unwrap_or_else(|| format!("example {index}"))
     };
-    let views = (0..VIEWS).map(|view| view_of(request, &originals, example, view));
+    let inputs = match recipe {
+        Some(recipe) => inputs(request, recipe, &indices)?,
+        None => Vec::new(),
+    };
+    let of = |view: usize| inputs.get(view).unwrap_or(&originals);
+    let views = (0..VIEWS).map(|view| view_of(request, of(view), example, view));
+    let views = views.collect();
+    let has_network = request.players.views.tower().is_some();
     Ok(Gallery {
         shape,
         titles: indices.iter().map(title).collect(),
-        views: views.collect(),
+        views,
+        inputs: if has_network { inputs } else { Vec::new() },
+        shows_changes: has_network || recipe.is_none(),
         indices,
         originals,
     })
 }
 
+/// What the loader makes of the examples, for each view.
+fn inputs(request: &Request<'_>, recipe: &Recipe, indices: &[usize]) -> Result<Vec<Vec<f32>>> {
+    let example = request.dataset.shape().iter().product::<usize>();
+    let of_view = |view| {
+        let moment = moment(request.config, view);
+        let mut input = vec![0.0; indices.len() * example];
+        for (index, out) in indices.iter().zip(input.chunks_mut(example)) {
+            recipe.load(request.dataset, *index, moment, out)?;
+        }
+        Ok(input)
+    };
+    (0..VIEWS).map(of_view).collect()
+}
+
+/// The choices that pictures show: those of the first epoch, on examples as evaluations see them.
+fn moment(config: &Config, view: usize) -> Moment {
+    Moment {
+        example: Draw::FIXED,
+        draw: Draw {
+            seed: config.seed,
+            epoch: 0,
+        },
+        view: view as u32,
+    }
+}
+
 /// View number `view` of every example.
-fn view_of(request: &Request<'_>, originals: &[f32], example: usize, view: usize) -> Vec<f32> {
+fn view_of(request: &Request<'_>, inputs: &[f32], example: usize, view: usize) -> Vec<f32> {
     let mut noise = SeededNoise {
         seed: request.config.seed,
     };
-    let batches = originals.chunks(BATCH * example).enumerate();
+    let batches = inputs.chunks(BATCH * example).enumerate();
     batches
         .flat_map(|(batch, x)| {
             let moment = NoiseRequest {
@@ -165,7 +216,8 @@ fn view_of(request: &Request<'_>, originals: &[f32], example: usize, view: usize
         .collect()
 }
 
-/// `original` and `view.1`, `view.2`, each N × C × H × W.
+/// `original` and `view.1`, `view.2`, each N × C × H × W; `input.1` and `input.2` where the network
+/// saw something else than the original.
 fn tensors(gallery: &Gallery) -> TensorMap {
     let [c, h, w] = gallery.shape;
     let tensor = |data: &Vec<f32>| Tensor {
@@ -176,6 +228,9 @@ fn tensors(gallery: &Gallery) -> TensorMap {
     let mut tensors: TensorMap = views
         .map(|(number, data)| (format!("view.{}", number + 1), tensor(data)))
         .collect();
+    for (number, data) in gallery.inputs.iter().enumerate() {
+        tensors.insert(format!("input.{}", number + 1), tensor(data));
+    }
     tensors.insert("original".to_owned(), tensor(&gallery.originals));
     tensors
 }

@@ -1,12 +1,19 @@
 //! Views of speech as sounds.
 
-use super::{Gallery, Request, modality};
+use super::{Gallery, Request, modality, moment};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
-use viewmaker_data::{Draw, Waveform};
+use viewmaker_data::views::Stage;
+use viewmaker_data::{Draw, Recipe, Waveform};
 
-/// Writes the original and the views of every recording as WAV; nothing for other data.
-pub(super) fn write(request: &Request<'_>, gallery: &Gallery) -> Result<Vec<PathBuf>> {
+/// Writes the original and the views of every recording as WAV; nothing for other data. A patch of
+/// a spectrogram has no sound.
+pub(super) fn write(
+    request: &Request<'_>,
+    gallery: &Gallery,
+    recipe: Option<&Recipe>,
+) -> Result<Vec<PathBuf>> {
+    let silent = recipe.is_some_and(|recipe| recipe.stages().contains(&Stage::Patch));
     let mut files = Vec::new();
     for (number, index) in gallery.indices.iter().enumerate() {
         let Some(original) = request.dataset.waveform(*index, Draw::FIXED)? else {
@@ -15,13 +22,22 @@ pub(super) fn write(request: &Request<'_>, gallery: &Gallery) -> Result<Vec<Path
         let path = request.out.join(format!("{number:03}-original.wav"));
         write_wav(&path, &original)?;
         files.push(path);
-        let example = gallery.example(&gallery.originals, number);
-        for (view, data) in gallery.views.iter().enumerate() {
+        for (view, data) in gallery.views.iter().enumerate().filter(|_| !silent) {
+            let changed = match recipe {
+                Some(recipe) => {
+                    recipe.sound(request.dataset, *index, moment(request.config, view))?
+                }
+                None => None,
+            };
+            let (heard, seen) = match &changed {
+                Some((sound, example)) => (sound, &example[..]),
+                None => (&original, gallery.example(&gallery.originals, number)),
+            };
             let sound = modality(request.config)?.sound_of_view(
                 &request.config.data.options,
                 request.before_view,
-                &original,
-                example,
+                heard,
+                seen,
                 gallery.example(data, number),
             )?;
             if let Some(sound) = sound {

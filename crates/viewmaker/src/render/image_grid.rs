@@ -9,8 +9,17 @@ pub struct GridColumn<'a> {
     pub title: String,
     /// The example itself.
     pub original: &'a [f32],
+    /// What the network made its views from, one for each; empty where that is the original.
+    pub inputs: Vec<&'a [f32]>,
     /// Its views.
     pub views: Vec<&'a [f32]>,
+}
+
+impl<'a> GridColumn<'a> {
+    /// What view `index` was made from.
+    fn input(&self, index: usize) -> &'a [f32] {
+        self.inputs.get(index).copied().unwrap_or(self.original)
+    }
 }
 
 const GAP: usize = 4;
@@ -20,20 +29,28 @@ const CELL: usize = 128;
 /// Most that a difference is magnified.
 const MOST: f32 = 100.0;
 
-/// A column per example; rows: the original, its views, and the difference of each view,
-/// magnified around grey (one channel is shown in grey, three in colour, of others the first).
+/// A column per example; rows: the original, what the network saw instead, the views, and with
+/// `changes` the difference of each view from what it was made from, magnified around grey (one
+/// channel is shown in grey, three in colour, of others the first).
 ///
 /// Views that leave `[0, 1]` are clipped for showing.
-pub fn image_grid(columns: &[GridColumn<'_>], [channels, height, width]: [usize; 3]) -> Canvas {
+pub fn image_grid(
+    columns: &[GridColumn<'_>],
+    [channels, height, width]: [usize; 3],
+    changes: bool,
+) -> Canvas {
     let scale = (CELL / height.max(width).max(1)).max(1);
     let (cell_h, cell_w) = (height * scale, width * scale);
-    let views = columns.iter().map(|column| column.views.len()).max();
-    let views = views.unwrap_or(0);
+    let most = |count: fn(&GridColumn<'_>) -> usize| columns.iter().map(count).max().unwrap_or(0);
+    let (inputs, views) = (most(|c| c.inputs.len()), most(|c| c.views.len()));
     let magnification = magnification(columns);
     let mut labels = vec!["original".to_owned()];
+    labels.extend((1..=inputs).map(|input| format!("input {input}")));
     labels.extend((1..=views).map(|view| format!("view {view}")));
-    let magnified = format!("change ×{magnification:.0}");
-    labels.extend((1..=views).map(|_| magnified.clone()));
+    if changes {
+        let magnified = format!("change ×{magnification:.0}");
+        labels.extend((1..=views).map(|_| magnified.clone()));
+    }
     let left = labels
         .iter()
         .map(|label| Canvas::text_width(label, 1))
@@ -62,14 +79,21 @@ pub fn image_grid(columns: &[GridColumn<'_>], [channels, height, width]: [usize;
         canvas.map(place(0), size, scale, |r, c| {
             picture(column.original, r * width + c)
         });
+        for (row, data) in column.inputs.iter().enumerate() {
+            canvas.map(place(1 + row), size, scale, |r, c| {
+                picture(data, r * width + c)
+            });
+        }
         for (index, view) in column.views.iter().enumerate() {
-            canvas.map(place(1 + index), size, scale, |r, c| {
-                picture(view, r * width + c)
-            });
-            let change = |i: usize| 0.5 + magnification * difference(view, column.original, i);
-            canvas.map(place(1 + views + index), size, scale, |r, c| {
-                pixel(channels, height * width, r * width + c, change)
-            });
+            let row = 1 + inputs + index;
+            canvas.map(place(row), size, scale, |r, c| picture(view, r * width + c));
+            if changes {
+                let input = column.input(index);
+                let change = |i: usize| 0.5 + magnification * difference(view, input, i);
+                canvas.map(place(row + views), size, scale, |r, c| {
+                    pixel(channels, height * width, r * width + c, change)
+                });
+            }
         }
     }
     canvas
@@ -85,8 +109,11 @@ fn difference(view: &[f32], original: &[f32], i: usize) -> f32 {
 /// The round factor that brings nearly all differences into the range of a picture.
 fn magnification(columns: &[GridColumn<'_>]) -> f32 {
     let changes = columns.iter().flat_map(|column| {
-        let views = column.views.iter();
-        views.flat_map(|view| view.iter().zip(column.original).map(|(v, x)| (v - x).abs()))
+        let views = column.views.iter().enumerate();
+        views.flat_map(|(index, view)| {
+            let pairs = view.iter().zip(column.input(index));
+            pairs.map(|(v, x)| (v - x).abs())
+        })
     });
     let large = quantile(changes, 0.95);
     round_down_nicely((0.5 / large.max(f32::MIN_POSITIVE)).min(MOST))
@@ -112,6 +139,7 @@ mod tests {
         GridColumn {
             title: "cat".into(),
             original,
+            inputs: vec![],
             views: vec![view],
         }
     }
@@ -121,7 +149,7 @@ mod tests {
         let original = vec![0.5; 3 * 16];
         let mut view = original.clone();
         view.iter_mut().take(16).for_each(|x| *x += 0.1);
-        let canvas = image_grid(&[column(&original, &view)], [3, 4, 4]);
+        let canvas = image_grid(&[column(&original, &view)], [3, 4, 4], true);
         let scale = CELL / 4;
         let left = canvas.width() - GAP - GAP - 4 * scale;
         let centre = |row: usize| canvas.get(left + scale, TITLE + row * (4 * scale + GAP) + scale);
@@ -135,7 +163,7 @@ mod tests {
     fn one_channel_is_grey_and_views_are_clipped() {
         let original = vec![0.25; 16];
         let view = vec![7.0; 16];
-        let canvas = image_grid(&[column(&original, &view)], [1, 4, 4]);
+        let canvas = image_grid(&[column(&original, &view)], [1, 4, 4], true);
         let x = canvas.width() - GAP - GAP - 1;
         assert_eq!(canvas.get(x, TITLE + 1), [64, 64, 64]);
         assert_eq!(canvas.get(x, TITLE + CELL + GAP + 1), [255, 255, 255]);
@@ -144,9 +172,25 @@ mod tests {
     #[test]
     fn the_difference_of_nothing_is_grey() {
         let original = vec![0.3; 48];
-        let canvas = image_grid(&[column(&original, &original)], [3, 4, 4]);
+        let canvas = image_grid(&[column(&original, &original)], [3, 4, 4], true);
         let y = canvas.height() - GAP - GAP - 1;
         assert_eq!(canvas.get(canvas.width() - 2 * GAP - 1, y), [128, 128, 128]);
-        image_grid(&[], [3, 4, 4]);
+        image_grid(&[], [3, 4, 4], true);
+    }
+
+    #[test]
+    fn changes_are_those_of_the_network_alone() {
+        let (original, input) = (vec![0.2; 16], vec![0.9; 16]);
+        let columns = [GridColumn {
+            inputs: vec![&input],
+            ..column(&original, &input)
+        }];
+        let canvas = image_grid(&columns, [1, 4, 4], true);
+        let x = canvas.width() - 2 * GAP - 1;
+        let row = |row: usize| canvas.get(x, TITLE + row * (CELL + GAP) + 1);
+        assert_eq!([row(0), row(1), row(2)], [[51; 3], [230; 3], [230; 3]]);
+        assert_eq!(row(3), [128; 3]);
+        let without = image_grid(&columns, [1, 4, 4], false);
+        assert_eq!(canvas.height() - without.height(), CELL + GAP);
     }
 }

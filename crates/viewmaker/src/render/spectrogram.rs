@@ -11,8 +11,17 @@ pub struct SheetRow<'a> {
     pub title: String,
     /// The spectrogram itself.
     pub original: &'a [f32],
+    /// What the network made its views from, one for each; empty where that is the original.
+    pub inputs: Vec<&'a [f32]>,
     /// Its views.
     pub views: Vec<&'a [f32]>,
+}
+
+impl<'a> SheetRow<'a> {
+    /// What view `index` was made from.
+    fn input(&self, index: usize) -> &'a [f32] {
+        self.inputs.get(index).copied().unwrap_or(self.original)
+    }
 }
 
 const GAP: usize = 10;
@@ -63,21 +72,24 @@ impl Layout {
     }
 }
 
-/// A row per spectrogram; panels: the original, its views, then what each view changed. All
-/// originals and views share one colour scale, all changes another that is symmetric around 0.
+/// A row per spectrogram; panels: the original, what the network saw instead, the views, and with
+/// `changes` how each view differs from what it was made from. All changes share a colour scale
+/// that is symmetric around 0, everything else another.
 ///
 /// `rows × columns` is the size of a map; `axes.row_hz` has as many entries as there are rows.
 pub fn spectrogram_sheet(
     sheet: &[SheetRow<'_>],
     (rows, columns): (usize, usize),
     axes: &SpectrogramAxes,
+    changes: bool,
 ) -> Canvas {
-    let views = sheet.iter().map(|row| row.views.len()).max().unwrap_or(0);
+    let most = |count: fn(&SheetRow<'_>) -> usize| sheet.iter().map(count).max().unwrap_or(0);
+    let (inputs, views) = (most(|row| row.inputs.len()), most(|row| row.views.len()));
     let layout = Layout {
         rows,
         columns,
         scale: (PANEL / rows.max(columns).max(1)).max(1),
-        panels: 1 + 2 * views,
+        panels: 1 + inputs + views * if changes { 2 } else { 1 },
     };
     let (low, high) = value_range(sheet);
     let reach = change_range(sheet);
@@ -95,19 +107,25 @@ pub fn spectrogram_sheet(
             top,
         };
         panel.draw(0, "original", |at| shade(row.original, at));
+        for (index, input) in row.inputs.iter().enumerate() {
+            let name = format!("input {}", index + 1);
+            panel.draw(1 + index, &name, |at| shade(input, at));
+        }
         for (index, view) in row.views.iter().enumerate() {
-            let name = format!("view {}", index + 1);
-            panel.draw(1 + index, &name, |at| shade(view, at));
-            let name = format!("change {}", index + 1);
-            panel.draw(1 + views + index, &name, |at| {
-                diverging((value(view, at) - value(row.original, at)) / reach)
-            });
+            let (number, place) = (index + 1, 1 + inputs + index);
+            panel.draw(place, &format!("view {number}"), |at| shade(view, at));
+            if changes {
+                let (input, name) = (row.input(index), format!("change {number}"));
+                panel.draw(place + views, &name, |at| {
+                    diverging((value(view, at) - value(input, at)) / reach)
+                });
+            }
         }
         let left = layout.panel_left(layout.panels) + GAP;
         let place = (left, top + HEAD);
         let height = layout.panel_height();
         bar(&mut canvas, place, height, (low, high), "value", sequential);
-        if views > 0 {
+        if views > 0 && changes {
             let place = (left + BAR, top + HEAD);
             let range = (-reach, reach);
             bar(&mut canvas, place, height, range, "change", |t| {
@@ -131,8 +149,9 @@ fn part(x: f32, low: f32, high: f32) -> f32 {
 fn value_range(sheet: &[SheetRow<'_>]) -> (f32, f32) {
     let values = || {
         sheet.iter().flat_map(|row| {
-            let views = row.views.iter().flat_map(|view| view.iter());
-            row.original.iter().chain(views).copied()
+            let others = row.inputs.iter().chain(&row.views);
+            let others = others.flat_map(|data| data.iter());
+            row.original.iter().chain(others).copied()
         })
     };
     let (low, high) = (quantile(values(), TAIL), quantile(values(), 1.0 - TAIL));
@@ -145,8 +164,11 @@ fn value_range(sheet: &[SheetRow<'_>]) -> (f32, f32) {
 /// The largest change but for a few; positive.
 fn change_range(sheet: &[SheetRow<'_>]) -> f32 {
     let changes = sheet.iter().flat_map(|row| {
-        let views = row.views.iter();
-        views.flat_map(|view| view.iter().zip(row.original).map(|(v, x)| (v - x).abs()))
+        let views = row.views.iter().enumerate();
+        views.flat_map(|(index, view)| {
+            let pairs = view.iter().zip(row.input(index));
+            pairs.map(|(v, x)| (v - x).abs())
+        })
     });
     match quantile(changes, 1.0 - TAIL) {
         reach if reach > 0.0 => reach,
@@ -264,9 +286,10 @@ mod tests {
         let row = SheetRow {
             title: "x".into(),
             original: &original,
+            inputs: vec![],
             views: vec![&view],
         };
-        let canvas = spectrogram_sheet(&[row], (rows, columns), &axes(rows));
+        let canvas = spectrogram_sheet(&[row], (rows, columns), &axes(rows), true);
         let scale = PANEL / rows;
         let x = |panel: usize| LEFT + GAP + panel * (columns * scale + GAP) + 1;
         let top = 3 * HEAD;
@@ -284,10 +307,11 @@ mod tests {
         let row = SheetRow {
             title: String::new(),
             original: &flat,
+            inputs: vec![],
             views: vec![],
         };
-        let canvas = spectrogram_sheet(&[row], (4, 4), &axes(4));
+        let canvas = spectrogram_sheet(&[row], (4, 4), &axes(4), true);
         assert!(canvas.width() > 0);
-        spectrogram_sheet(&[], (4, 4), &axes(4));
+        spectrogram_sheet(&[], (4, 4), &axes(4), false);
     }
 }

@@ -111,12 +111,15 @@ impl<'a> Trainer<'a> {
             config.seed,
         )
         .map_err(|error| Error::usage(error.to_string()))?;
-        let loader = Loader::training(
+        let mut loader = Loader::training(
             Arc::clone(&splits.train),
             config.train.batch_size,
             WORKERS,
             config.seed,
         )?;
+        if let Some(recipe) = config.recipe()? {
+            loader = loader.with_views(Arc::new(recipe), objective.views().min(2), config.seed);
+        }
         let viewmaker_optimizer = match &players.views {
             Views::Learned(tower) => Some(optimizer(&config.optim.viewmaker, tower.net())),
             Views::Noise(_) | Views::None => None,
@@ -250,7 +253,7 @@ impl<'a> Trainer<'a> {
             objective: &mut *self.objective,
         };
         let step_batch = StepBatch {
-            examples: [&batch.x, &batch.x],
+            examples: batch.views(),
             dims: batch.dims,
             indices: &batch.indices,
             step,
