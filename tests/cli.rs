@@ -11,6 +11,8 @@ mod end_to_end;
 mod errors;
 #[path = "cli_cases/help.rs"]
 mod help;
+#[path = "cli_cases/objectives.rs"]
+mod objectives;
 #[path = "cli_cases/resume.rs"]
 mod resume;
 #[path = "cli_cases/support.rs"]

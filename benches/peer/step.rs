@@ -6,9 +6,10 @@ use super::worker::Task;
 use std::collections::BTreeMap;
 use viewmaker::config::Config;
 use viewmaker::error::{Error, Result};
+use viewmaker::train::companions::Companions;
 use viewmaker::train::optimizer;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, SeededNoise, Views};
-use viewmaker::train::step::{Learners, StepBatch, StepOutcome, StepRates};
+use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_exec::optim::Optimizer;
 use viewmaker_exec::{Tensor, Tower};
 use viewmaker_net::Net;
@@ -66,11 +67,14 @@ impl Step {
             viewmaker_loss_weight: self.config.train.viewmaker_loss_weight,
             encoder_lr: optim.encoder.lr,
             viewmaker_lr: Some(optim.viewmaker.lr),
+            encoder_momentum: 0.0,
+            perturbation: Perturbation::FULL,
         };
         let batch = StepBatch {
             examples: [&self.examples, &self.examples],
             dims: self.dims,
             indices: &self.indices,
+            labels: &[],
             step: self.step,
         };
         let mut learners = Learners {
@@ -78,6 +82,7 @@ impl Step {
             encoder_optimizer: &mut *self.encoder_optimizer,
             viewmaker_optimizer: Some(&mut *self.viewmaker_optimizer),
             objective: &mut *self.objective,
+            companions: &mut Companions::default(),
         };
         let outcome = learners
             .step(batch, rates, noise)

@@ -3,7 +3,15 @@ use std::path::Path;
 
 #[test]
 fn help_teaches_by_example() {
-    for name in ["train", "eval", "views", "summary", "config", "ablate"] {
+    for name in [
+        "train",
+        "eval",
+        "views",
+        "summary",
+        "config",
+        "objectives",
+        "ablate",
+    ] {
         let ran = run(Path::new("."), &[name, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("Examples:"), "{name}");

@@ -132,3 +132,49 @@ fn a_finished_run_can_be_extended() {
     let config = fs::read_to_string(home.path().join("run/config.toml")).expect("a configuration");
     assert!(config.contains("\nsteps = 4\n"), "{config}");
 }
+
+#[test]
+fn every_kind_of_memory_is_restored() {
+    let home = tempfile::tempdir().expect("a folder");
+    for (objective, extra) in [
+        ("moco-v2", "objective.queue=20"),
+        ("byol", "train.update=alternating"),
+        ("simsiam", "viewmaker.perturbs=first"),
+        ("triplet", "objective.mining=hardest-queue"),
+        ("instdisc", "viewmaker.budget_warmup_epochs=0.8"),
+    ] {
+        let settings = [
+            "train",
+            "--modality=image",
+            "--steps=8",
+            "--set=train.checkpoint_every=3",
+            "--set=train.keep_checkpoints=5",
+            "--set",
+            extra,
+            "--objective",
+            objective,
+            "--out",
+            objective,
+        ];
+        succeed(home.path(), &small(&settings));
+        let folder = home.path().join(objective);
+        let whole = bits(&folder, 8);
+        // Back to where the run was after step 3.
+        fs::remove_file(folder.join("summary.json")).expect("a summary");
+        for step in [6, 8] {
+            let checkpoint = folder.join(format!("checkpoints/step-{step:08}"));
+            fs::remove_dir_all(checkpoint).expect("a checkpoint");
+        }
+        succeed(home.path(), &["train", "--resume", objective]);
+        same(&bits(&folder, 8), &whole);
+        let companions = ["momentum_encoder", "predictor", "predictor_optimizer"];
+        let kept = companions.map(|name| whole.contains_key(&format!("{name}.safetensors")));
+        let expected = match objective {
+            "moco-v2" => [true, false, false],
+            "byol" => [true, true, true],
+            "simsiam" => [false, true, true],
+            _ => [false; 3],
+        };
+        assert_eq!(kept, expected, "{objective}");
+    }
+}

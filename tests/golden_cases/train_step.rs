@@ -6,8 +6,9 @@ use super::viewmaker::config as viewmaker_config;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use viewmaker::config::Update;
+use viewmaker::train::companions::Companions;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, Views};
-use viewmaker::train::step::{Learners, StepBatch, StepOutcome, StepRates};
+use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
 use viewmaker_exec::{Tensor, Tower, Weights};
 use viewmaker_golden::{Case, GoldenError, Report};
@@ -15,7 +16,7 @@ use viewmaker_net::{Net, NetBuilder, zoo};
 use viewmaker_objective::instdisc::instdisc;
 use viewmaker_objective::memory_bank::MemoryBank;
 use viewmaker_objective::{
-    BatchInfo, Embeddings, Loss, Objective, ObjectiveConfig, ObjectiveError, build,
+    BatchInfo, Branches, Loss, Objective, ObjectiveConfig, ObjectiveError, Outputs, Seen, build,
 };
 use viewmaker_ops::activation::Activation;
 use viewmaker_ops::batch_norm::BatchNorm;
@@ -100,28 +101,24 @@ impl Objective for RecordedNce {
         "recorded"
     }
 
-    fn views(&self) -> usize {
-        1
+    fn branches(&self) -> Branches {
+        Branches::ONE_VIEW
     }
 
     fn loss(
         &mut self,
-        mut z: Vec<Embeddings>,
+        mut outputs: Outputs,
         batch: &BatchInfo<'_>,
     ) -> Result<Loss, ObjectiveError> {
-        let z = z.remove(0);
+        let z = outputs.embeddings.remove(0);
         let bank = self.bank.tensor(&dfdx::prelude::Cpu::default());
         let noise = &self.noise[batch.pass as usize];
         instdisc(z, bank, batch.indices, noise, self.temperature)
     }
 
-    fn observe(
-        &mut self,
-        embeddings: &[Vec<f32>],
-        batch: &BatchInfo<'_>,
-    ) -> Result<(), ObjectiveError> {
+    fn observe(&mut self, seen: &Seen<'_>, batch: &BatchInfo<'_>) -> Result<(), ObjectiveError> {
         self.bank
-            .update(batch.indices, &embeddings[0], self.momentum)
+            .update(batch.indices, &seen.embeddings[0], self.momentum)
     }
 
     fn memory_bank(&self) -> Option<&MemoryBank> {
@@ -191,6 +188,8 @@ fn check(case: &Case) -> Result<(), GoldenError> {
         viewmaker_loss_weight: number("weight") as f32,
         encoder_lr: number("lr_encoder") as f32,
         viewmaker_lr: Some(number("lr_viewmaker") as f32),
+        encoder_momentum: 0.0,
+        perturbation: Perturbation::FULL,
     };
     let mut report = Report::new(case);
     // The reference's SimCLR system writes view 1 into a bank for its online metric.
@@ -206,6 +205,7 @@ fn check(case: &Case) -> Result<(), GoldenError> {
             ],
             dims: first.shape.clone().try_into().unwrap(),
             indices: &indices,
+            labels: &[],
             step: step - 1,
         };
         let mut learners = Learners {
@@ -213,6 +213,7 @@ fn check(case: &Case) -> Result<(), GoldenError> {
             encoder_optimizer: &mut sgd,
             viewmaker_optimizer: Some(&mut adam),
             objective: &mut *objective,
+            companions: &mut Companions::default(),
         };
         let outcome = learners.step(batch, rates, &mut Recorded(case)).unwrap();
         for pass in &outcome.embeddings {

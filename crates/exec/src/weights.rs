@@ -2,6 +2,7 @@
 
 use rand::Rng;
 use rand_distr::{Distribution, Normal, Uniform};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use viewmaker_net::Net;
@@ -129,6 +130,26 @@ impl Weights {
         }
         (self.params, self.state) = (params, state);
         Ok(())
+    }
+
+    /// Moves every parameter towards the one of `other`: `w ← m·w + (1 − m)·other`. Running
+    /// statistics stay: a network that follows another keeps its own.
+    ///
+    /// Source: He et al., *Momentum Contrast* (CVPR 2020), equation 2.
+    ///
+    /// # Panics
+    /// When `other` belongs to a network with another number of parameters.
+    pub fn follow(&mut self, other: &Self, momentum: f32) {
+        const PIECE: usize = 1 << 14;
+        assert_eq!(self.params.len(), other.params.len(), "parameters");
+        let pieces = self.params.par_chunks_mut(PIECE);
+        pieces
+            .zip(other.params.par_chunks(PIECE))
+            .for_each(|(own, other)| {
+                for (w, o) in own.iter_mut().zip(other) {
+                    *w = momentum * *w + (1.0 - momentum) * o;
+                }
+            });
     }
 
     fn find<'a>(

@@ -1,7 +1,8 @@
 //! Instance discrimination: noise-contrastive estimation against a memory bank.
 
 use crate::memory_bank::MemoryBank;
-use crate::objective::{BatchInfo, Embeddings, Loss, NamedTensor, Objective, Setup, expect_views};
+use crate::objective::{BatchInfo, Branches, Loss, Memory, NamedTensor, Objective, Outputs, Seen};
+use crate::objective::{Setup, expect_seen, expect_views, wrong_state};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_indices, check_shapes, check_temperature};
 use crate::tensor::{contrast, l2_normalize};
@@ -17,8 +18,14 @@ pub(crate) const ENTRY: Entry = Entry {
     title: "Instance discrimination against a memory bank (one view)",
     equation: "−mean_i[ u_i·bank_i/t − log mean_k exp(u_i·bank_noise(i,k)/t) ]",
     paper: "Wu, Xiong, Yu & Lin, Non-Parametric Instance Discrimination, CVPR 2018",
-    views: 1,
-    build: |config, setup| Ok(Box::new(InstanceDiscrimination::new(config, setup)?)),
+    branches: Branches {
+        memory: Memory::Bank,
+        ..Branches::ONE_VIEW
+    },
+    game: "through the one view; the bank is a constant",
+    options: &["temperature", "negatives", "bank_momentum", "fused"],
+    defaults: &[],
+    build: |_, config, setup| Ok(Box::new(InstanceDiscrimination::new(config, setup)?)),
 };
 
 /// Separates the noise draws from every other use of random numbers.
@@ -118,12 +125,12 @@ impl Objective for InstanceDiscrimination {
         NAME
     }
 
-    fn views(&self) -> usize {
-        1
+    fn branches(&self) -> Branches {
+        ENTRY.branches
     }
 
-    fn loss(&mut self, z: Vec<Embeddings>, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
-        let [z] = expect_views(NAME, z)?;
+    fn loss(&mut self, outputs: Outputs, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
+        let [z] = expect_views(NAME, outputs.embeddings)?;
         let noise = self.noise(z.shape().0, batch.pass);
         if self.fused {
             return fused::instdisc(z, &self.bank, batch.indices, &noise, self.temperature);
@@ -132,18 +139,9 @@ impl Objective for InstanceDiscrimination {
         instdisc(z, bank, batch.indices, &noise, self.temperature)
     }
 
-    fn observe(
-        &mut self,
-        embeddings: &[Vec<f32>],
-        batch: &BatchInfo<'_>,
-    ) -> Result<(), ObjectiveError> {
-        match embeddings {
-            [z] => self.bank.update(batch.indices, z, self.momentum),
-            _ => {
-                let found = embeddings.len().to_string();
-                Err(ObjectiveError::input(NAME, "embeddings of one view", found))
-            }
-        }
+    fn observe(&mut self, seen: &Seen<'_>, batch: &BatchInfo<'_>) -> Result<(), ObjectiveError> {
+        let [z] = expect_seen(NAME, seen.embeddings)?;
+        self.bank.update(batch.indices, z, self.momentum)
     }
 
     fn memory_bank(&self) -> Option<&MemoryBank> {
@@ -162,23 +160,11 @@ impl Objective for InstanceDiscrimination {
                 self.bank = MemoryBank::from_rows(rows.clone(), expected[1])?;
                 Ok(())
             }
-            _ => Err(ObjectiveError::State {
-                objective: NAME,
-                expected: format!("memory_bank {expected:?}"),
-                found: describe(state),
-            }),
+            _ => Err(wrong_state(
+                NAME,
+                format!("memory_bank {expected:?}"),
+                state,
+            )),
         }
-    }
-}
-
-fn describe(state: &[NamedTensor]) -> String {
-    let tensors: Vec<String> = state
-        .iter()
-        .map(|(name, shape, _)| format!("{name} {shape:?}"))
-        .collect();
-    if tensors.is_empty() {
-        "nothing".to_owned()
-    } else {
-        tensors.join(", ")
     }
 }

@@ -10,14 +10,18 @@
 
 pub mod byol;
 pub mod clip;
+pub mod dclw;
 pub mod fused;
 pub mod infonce;
 pub mod instdisc;
+pub mod key_queue;
 pub mod memory_bank;
 pub mod moco;
+pub mod moco_v3;
 pub mod npair;
 pub mod ntxent;
 pub mod proto;
+pub mod pull;
 pub mod registry;
 pub mod simsiam;
 pub mod supcon;
@@ -30,7 +34,8 @@ mod config;
 mod error;
 mod objective;
 
-pub use config::ObjectiveConfig;
+pub use config::{Distance, Mining, MomentumSchedule, ObjectiveConfig};
 pub use error::ObjectiveError;
-pub use objective::{BatchInfo, Embeddings, Loss, NamedTensor, Objective, Setup};
+pub use objective::{BatchInfo, Branches, Embeddings, Loss, Memory, NamedTensor, Objective};
+pub use objective::{Outputs, Seen, Setup};
 pub use registry::{Entry, build, registry};

@@ -1,10 +1,84 @@
 //! Momentum contrast: one key per query, negatives from a queue of earlier keys.
 
-use crate::ObjectiveError;
-use crate::memory_bank::{random_unit_rows, unit};
+use crate::key_queue::KeyQueue;
+use crate::objective::{BatchInfo, Branches, Loss, Memory, NamedTensor, Objective, Outputs, Seen};
+use crate::objective::{expect_seen, expect_views};
+use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, cross_entropy};
 use crate::tensor::{l2_normalize, row_dots};
+use crate::{ObjectiveConfig, ObjectiveError};
 use dfdx::prelude::*;
+
+/// How it is registered.
+pub(crate) const ENTRY: Entry = Entry {
+    name: "moco-v2",
+    title: "MoCo v2: keys of a momentum encoder, negatives from a queue of earlier keys",
+    equation: "−mean_i log( exp(q_i·k_i/t) / (exp(q_i·k_i/t) + Σ_n exp(q_i·queue_n/t)) )",
+    paper: "He et al., MoCo, CVPR 2020, eq. 1; Chen, Fan, Girshick & He, MoCo v2, 2020",
+    branches: Branches {
+        online: &[0],
+        target: &[1],
+        memory: Memory::Queue,
+        ..Branches::ONE_VIEW
+    },
+    game: "through the query, the first view; keys are constants",
+    options: &[
+        "temperature",
+        "queue",
+        "encoder_momentum",
+        "momentum_schedule",
+    ],
+    defaults: &["objective.temperature=0.2", "encoder.projection=mlp"],
+    build: |entry, config, setup| {
+        Ok(Box::new(MomentumContrast {
+            entry,
+            queue: KeyQueue::new(config.queue, setup.embedding_dim, setup.seed)?,
+            config: config.clone(),
+        }))
+    },
+};
+
+/// [`moco`] with its queue.
+#[derive(Debug)]
+struct MomentumContrast {
+    entry: &'static Entry,
+    config: ObjectiveConfig,
+    queue: KeyQueue,
+}
+
+impl Objective for MomentumContrast {
+    fn name(&self) -> &'static str {
+        self.entry.name
+    }
+
+    fn branches(&self) -> Branches {
+        self.entry.branches
+    }
+
+    fn loss(&mut self, outputs: Outputs, _batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
+        let [q] = expect_views(self.entry.name, outputs.embeddings)?;
+        let [key] = expect_views(self.entry.name, outputs.targets)?;
+        let queue = self.queue.tensor(q.device());
+        moco(q, key, queue, self.config.temperature)
+    }
+
+    fn finish_step(
+        &mut self,
+        seen: &Seen<'_>,
+        batch: &BatchInfo<'_>,
+    ) -> Result<(), ObjectiveError> {
+        let [keys] = expect_seen(self.entry.name, seen.targets)?;
+        self.queue.enqueue_of(keys, batch.indices)
+    }
+
+    fn state(&self) -> Vec<NamedTensor> {
+        self.queue.state()
+    }
+
+    fn load_state(&mut self, state: &[NamedTensor]) -> Result<(), ObjectiveError> {
+        self.queue.load_state(self.entry.name, state)
+    }
+}
 
 /// Cross-entropy of `[u_i·k_i, u_i·queue^T] / t` against its first column, with
 /// `u = q/|q|` and `k = key/|key|`; no gradient flows into keys or queue.
@@ -39,80 +113,4 @@ where
     let negative = u.matmul(queue.permute());
     let logits = (positive, negative).concat_along(Axis::<1>) / E::of(temperature);
     Ok(cross_entropy(logits, vec![0; rows]))
-}
-
-/// The queue of [`moco`]: a ring of unit keys in which the newest overwrite the oldest.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeyQueue {
-    rows: Vec<f32>,
-    columns: usize,
-    next: usize,
-}
-
-impl KeyQueue {
-    /// `length` random unit rows (normalised normal numbers, as in the paper's code), a function
-    /// of `seed`.
-    pub fn new(length: usize, columns: usize, seed: u64) -> Result<Self, ObjectiveError> {
-        let stream = rand_distr::StandardNormal;
-        let rows = random_unit_rows(length, columns, seed, stream);
-        Self::from_rows(rows, columns, 0)
-    }
-
-    /// A queue with this content, whose next key goes to row `next`.
-    pub fn from_rows(rows: Vec<f32>, columns: usize, next: usize) -> Result<Self, ObjectiveError> {
-        let length = rows.len().checked_div(columns).unwrap_or(0);
-        if length == 0 || length * columns != rows.len() || next >= length {
-            let expected = "at least one whole row, and the next row inside";
-            let found = format!("{} numbers, {columns} columns, next {next}", rows.len());
-            return Err(ObjectiveError::input("moco queue", expected, found));
-        }
-        Ok(Self {
-            rows,
-            columns,
-            next,
-        })
-    }
-
-    /// Writes the keys (`[N, D]`, row by row, any length) as unit rows over the oldest ones.
-    pub fn enqueue(&mut self, keys: &[f32]) -> Result<(), ObjectiveError> {
-        if !keys.len().is_multiple_of(self.columns) {
-            let expected = format!("keys of {} numbers", self.columns);
-            return Err(ObjectiveError::input(
-                "moco queue",
-                expected,
-                keys.len().to_string(),
-            ));
-        }
-        for key in keys.chunks(self.columns) {
-            let first = self.next * self.columns;
-            self.rows[first..first + self.columns].copy_from_slice(&unit(key));
-            self.next = (self.next + 1) % self.len();
-        }
-        Ok(())
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.rows.len() / self.columns
-    }
-
-    /// Never: a queue has at least one row.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// The row that the next key goes to.
-    pub fn next(&self) -> usize {
-        self.next
-    }
-
-    /// All rows, `[K, D]`.
-    pub fn rows(&self) -> &[f32] {
-        &self.rows
-    }
-
-    /// The queue as a constant tensor, `[K, D]`.
-    pub fn tensor(&self, device: &Cpu) -> Matrix<f32> {
-        device.tensor_from_vec(self.rows.clone(), (self.len(), self.columns))
-    }
 }

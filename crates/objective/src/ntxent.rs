@@ -1,6 +1,6 @@
 //! NT-Xent and its decoupled form: every embedding of both views asks for its partner.
 
-use crate::objective::TwoViews;
+use crate::objective::{Branches, Stateless, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, contrast};
 use crate::tensor::{l2_normalize, mask, row_dots, stack};
@@ -13,8 +13,40 @@ pub(crate) const ENTRY: Entry = Entry {
     title: "NT-Xent, the usual SimCLR loss (all 2N rows, self-similarity left out)",
     equation: "mean_i[ log Σ_{k≠i} exp(z_i·z_k/t) − z_i·z_p(i)/t ], z = [u; v]",
     paper: "Chen, Kornblith, Norouzi & Hinton, SimCLR, ICML 2020",
-    views: 2,
-    build: |config, _| Ok(TwoViews::boxed("ntxent", config, fused::ntxent, ntxent)),
+    branches: Branches::TWO_VIEWS,
+    game: "through both views",
+    options: &["temperature", "fused"],
+    defaults: &[],
+    build: |entry, config, _| {
+        Stateless::boxed(entry, config, |outputs, _, config| {
+            let [z1, z2] = expect_views("ntxent", outputs.embeddings)?;
+            match config.fused {
+                true => fused::ntxent(z1, z2, config.temperature),
+                false => ntxent(z1, z2, config.temperature),
+            }
+        })
+    },
+};
+
+/// How its decoupled form is registered.
+pub(crate) const DCL: Entry = Entry {
+    name: "dcl",
+    title: "NT-Xent without the positive in the denominator (decoupled)",
+    equation: "mean_i[ log Σ_{k≠i,p(i)} exp(z_i·z_k/t) − z_i·z_p(i)/t ], z = [u; v]",
+    paper: "Yeh et al., Decoupled Contrastive Learning, ECCV 2022, the loss L_DC",
+    branches: Branches::TWO_VIEWS,
+    game: "through both views",
+    options: &["temperature", "fused"],
+    defaults: &["objective.temperature=0.1"],
+    build: |entry, config, _| {
+        Stateless::boxed(entry, config, |outputs, _, config| {
+            let [z1, z2] = expect_views("dcl", outputs.embeddings)?;
+            match config.fused {
+                true => fused::dcl(z1, z2, config.temperature),
+                false => dcl(z1, z2, config.temperature),
+            }
+        })
+    },
 };
 
 /// SimCLR's NT-Xent. With the 2N rows `z = [u; v]` of unit length and `p(i)` the other view of i:

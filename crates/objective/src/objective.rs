@@ -1,9 +1,11 @@
-//! What training asks of an objective.
+//! What training asks of an objective, and what an objective asks of training.
 
 use crate::memory_bank::MemoryBank;
+use crate::registry::Entry;
 use crate::tensor::{Matrix, Scalar};
 use crate::{ObjectiveConfig, ObjectiveError};
 use dfdx::prelude::{Cpu, OwnedTape};
+use serde::Serialize;
 use std::fmt;
 
 /// The embeddings of one view on the tape that leads back to the encoder, `[N, D]`, not normalised.
@@ -13,11 +15,124 @@ pub type Loss = Scalar<f32, OwnedTape<f32, Cpu>>;
 /// A name, a shape and the elements in C order.
 pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 
+/// What an objective keeps from batch to batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Memory {
+    /// Nothing.
+    None,
+    /// One embedding per training example.
+    Bank,
+    /// Embeddings of the latest batches.
+    Queue,
+}
+
+/// Which branches of computation lead to a loss: all that a trainer has to know to serve any
+/// objective.
+///
+/// Views are numbered from 0. Every list is in the order in which [`Outputs`] has its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Branches {
+    /// Views that pass through the encoder, whose gradient they give.
+    pub online: &'static [usize],
+    /// Views that pass through the momentum encoder (a moving average of the encoder, with batch-norm
+    /// statistics of its own), without gradient; empty: there is no such network.
+    pub target: &'static [usize],
+    /// Whether a trained predictor follows the encoder.
+    pub predictor: bool,
+    /// Whether the loss needs the classes of the examples.
+    pub labels: bool,
+    /// What the objective keeps between batches.
+    pub memory: Memory,
+}
+
+impl Branches {
+    /// One view through the encoder.
+    pub const ONE_VIEW: Self = Self {
+        online: &[0],
+        target: &[],
+        predictor: false,
+        labels: false,
+        memory: Memory::None,
+    };
+    /// Two views through the encoder.
+    pub const TWO_VIEWS: Self = Self {
+        online: &[0, 1],
+        ..Self::ONE_VIEW
+    };
+
+    /// How many views of each example are needed, 1 or 2.
+    pub fn views(&self) -> usize {
+        let last = self.online.iter().chain(self.target).max();
+        last.map_or(0, |view| view + 1)
+    }
+
+    /// Whether there is a momentum encoder.
+    pub const fn momentum_encoder(&self) -> bool {
+        !self.target.is_empty()
+    }
+
+    /// The branches in words: `2 views, momentum encoder, queue`.
+    pub fn describe(&self) -> String {
+        let views = match self.views() {
+            1 => "1 view".to_owned(),
+            views => format!("{views} views"),
+        };
+        let parts = [
+            (self.momentum_encoder(), "momentum encoder"),
+            (self.predictor, "predictor"),
+            (self.memory == Memory::Bank, "memory bank"),
+            (self.memory == Memory::Queue, "queue"),
+            (self.labels, "labels"),
+        ];
+        let present = parts.into_iter().filter(|(present, _)| *present);
+        let present = present.map(|(_, name)| name.to_owned());
+        std::iter::once(views)
+            .chain(present)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// What the networks made of the views of a batch: one tensor `[N, D]` for every view that
+/// [`Branches`] lists, all of one shape.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Embeddings of the online views. With a predictor their tape has gone on into
+    /// [`Outputs::predictions`], and here they serve as constants.
+    pub embeddings: Vec<Embeddings>,
+    /// What the predictor makes of the embeddings; empty without one.
+    pub predictions: Vec<Embeddings>,
+    /// Embeddings of the target views by the momentum encoder; empty without one.
+    pub targets: Vec<Matrix<f32>>,
+}
+
+impl Outputs {
+    /// Embeddings alone, as objectives without further branches have them.
+    pub fn of(embeddings: Vec<Embeddings>) -> Self {
+        Self {
+            embeddings,
+            ..Self::default()
+        }
+    }
+}
+
+/// The values of [`Outputs`] after a pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Embeddings of the online views, `[N, D]` each.
+    pub embeddings: &'a [Vec<f32>],
+    /// Embeddings of the target views, `[N, D]` each.
+    pub targets: &'a [Vec<f32>],
+}
+
 /// The batch that a loss is computed for.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchInfo<'a> {
     /// Index of every example in the data set.
     pub indices: &'a [usize],
+    /// Class of every example, where it is known; empty where no classes are known at all.
+    pub labels: &'a [Option<u32>],
     /// A number that no other pass of the training run has; random draws depend on it.
     pub pass: u32,
 }
@@ -40,17 +155,23 @@ pub trait Objective: fmt::Debug + Send {
     /// Its name in the registry.
     fn name(&self) -> &'static str;
 
-    /// How many views of each example it compares, 1 or 2.
-    fn views(&self) -> usize;
+    /// What it needs to be computed.
+    fn branches(&self) -> Branches;
 
-    /// The loss of one batch: one tensor for each view, all of one shape.
-    fn loss(&mut self, z: Vec<Embeddings>, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError>;
+    /// The loss of one batch, from the outputs that [`Objective::branches`] asks for.
+    fn loss(&mut self, outputs: Outputs, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError>;
 
-    /// Sees the embeddings (`[N, D]` for each view, as given to [`Objective::loss`]) after each
-    /// pass, the encoder's and the viewmaker's alike. Memory banks are updated here.
-    fn observe(
+    /// Sees the outputs after each pass, the encoder's and the viewmaker's alike. Memory banks are
+    /// updated here.
+    fn observe(&mut self, _seen: &Seen<'_>, _batch: &BatchInfo<'_>) -> Result<(), ObjectiveError> {
+        Ok(())
+    }
+
+    /// Sees the outputs of the encoder's pass once the step is over. Queues are updated here: a
+    /// batch must not meet itself as negatives in the viewmaker's pass.
+    fn finish_step(
         &mut self,
-        _embeddings: &[Vec<f32>],
+        _seen: &Seen<'_>,
         _batch: &BatchInfo<'_>,
     ) -> Result<(), ObjectiveError> {
         Ok(())
@@ -68,65 +189,87 @@ pub trait Objective: fmt::Debug + Send {
 
     /// Restores what [`Objective::state`] gave.
     fn load_state(&mut self, state: &[NamedTensor]) -> Result<(), ObjectiveError> {
-        match state.first() {
-            None => Ok(()),
-            Some((name, ..)) => Err(ObjectiveError::State {
-                objective: self.name(),
-                expected: "no state".to_owned(),
-                found: name.clone(),
-            }),
+        match state {
+            [] => Ok(()),
+            _ => Err(wrong_state(self.name(), "no state", state)),
         }
     }
 }
 
-/// A loss of two views and a temperature.
-type TwoViewLoss = fn(Embeddings, Embeddings, f64) -> Result<Loss, ObjectiveError>;
+/// A loss as a function of its inputs and settings.
+type StatelessLoss = fn(Outputs, &BatchInfo<'_>, &ObjectiveConfig) -> Result<Loss, ObjectiveError>;
 
-/// An objective that compares two views and keeps nothing.
+/// An objective that keeps nothing between batches.
 #[derive(Debug)]
-pub(crate) struct TwoViews {
-    name: &'static str,
-    temperature: f64,
-    loss: TwoViewLoss,
+pub(crate) struct Stateless {
+    entry: &'static Entry,
+    config: ObjectiveConfig,
+    loss: StatelessLoss,
 }
 
-impl TwoViews {
-    /// `fused` or `plain`, as the configuration says.
+impl Stateless {
     pub(crate) fn boxed(
-        name: &'static str,
+        entry: &'static Entry,
         config: &ObjectiveConfig,
-        fused: TwoViewLoss,
-        plain: TwoViewLoss,
-    ) -> Box<dyn Objective> {
-        Box::new(Self {
-            name,
-            temperature: config.temperature,
-            loss: if config.fused { fused } else { plain },
-        })
+        loss: StatelessLoss,
+    ) -> Result<Box<dyn Objective>, ObjectiveError> {
+        Ok(Box::new(Self {
+            entry,
+            config: config.clone(),
+            loss,
+        }))
     }
 }
 
-impl Objective for TwoViews {
+impl Objective for Stateless {
     fn name(&self) -> &'static str {
-        self.name
+        self.entry.name
     }
 
-    fn views(&self) -> usize {
-        2
+    fn branches(&self) -> Branches {
+        self.entry.branches
     }
 
-    fn loss(&mut self, z: Vec<Embeddings>, _batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
-        let [z1, z2] = expect_views(self.name, z)?;
-        (self.loss)(z1, z2, self.temperature)
+    fn loss(&mut self, outputs: Outputs, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
+        (self.loss)(outputs, batch, &self.config)
     }
 }
 
-/// The embeddings of exactly `V` views.
-pub(crate) fn expect_views<const V: usize>(
+/// The tensors of exactly `V` views.
+pub(crate) fn expect_views<const V: usize, T>(
     name: &'static str,
-    z: Vec<Embeddings>,
-) -> Result<[Embeddings; V], ObjectiveError> {
-    z.try_into().map_err(|z: Vec<Embeddings>| {
+    z: Vec<T>,
+) -> Result<[T; V], ObjectiveError> {
+    z.try_into().map_err(|z: Vec<T>| {
         ObjectiveError::input(name, format!("{V} view(s)"), z.len().to_string())
     })
+}
+
+/// The values of exactly `V` views.
+pub(crate) fn expect_seen<'a, const V: usize>(
+    name: &'static str,
+    seen: &'a [Vec<f32>],
+) -> Result<&'a [Vec<f32>; V], ObjectiveError> {
+    seen.try_into()
+        .map_err(|_| ObjectiveError::input(name, format!("{V} view(s)"), seen.len().to_string()))
+}
+
+/// The error of a saved state that does not fit.
+pub(crate) fn wrong_state(
+    objective: &'static str,
+    expected: impl Into<String>,
+    found: &[NamedTensor],
+) -> ObjectiveError {
+    let tensors = found
+        .iter()
+        .map(|(name, shape, _)| format!("{name} {shape:?}"));
+    let tensors: Vec<String> = tensors.collect();
+    ObjectiveError::State {
+        objective,
+        expected: expected.into(),
+        found: match tensors.is_empty() {
+            true => "nothing".to_owned(),
+            false => tensors.join(", "),
+        },
+    }
 }

@@ -1,10 +1,13 @@
 //! The objectives that can be configured: help text, validation and construction come from here.
 
-use crate::objective::{Objective, Setup};
-use crate::{ObjectiveConfig, ObjectiveError, instdisc, ntxent, viewmaker_simclr};
+use crate::objective::{Branches, Objective, Setup};
+use crate::{ObjectiveConfig, ObjectiveError};
+use crate::{byol, infonce, instdisc, moco, moco_v3, ntxent, pull, simsiam, supcon, triplet};
+use crate::{dclw, viewmaker_simclr};
+use serde::Serialize;
 
 /// Everything to be said about an objective, and how to make one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Entry {
     /// The name in configurations.
     pub name: &'static str,
@@ -14,16 +17,39 @@ pub struct Entry {
     pub equation: &'static str,
     /// Where it was published.
     pub paper: &'static str,
-    /// How many views of each example it compares.
-    pub views: usize,
+    /// What it needs beside an encoder.
+    pub branches: Branches,
+    /// How the viewmaker plays against it.
+    pub game: &'static str,
+    /// Keys of the section `objective` that it reads.
+    pub options: &'static [&'static str],
+    /// Settings that differ from the built-in defaults where the objective is chosen, as
+    /// `key=value`; weaker than anything a user writes.
+    pub defaults: &'static [&'static str],
+    #[serde(skip)]
     pub(crate) build: Build,
 }
 
-type Build = fn(&ObjectiveConfig, &Setup) -> Result<Box<dyn Objective>, ObjectiveError>;
+type Build =
+    fn(&'static Entry, &ObjectiveConfig, &Setup) -> Result<Box<dyn Objective>, ObjectiveError>;
 
 /// All objectives, in the order in which help lists them.
 pub fn registry() -> &'static [Entry] {
-    &[viewmaker_simclr::ENTRY, ntxent::ENTRY, instdisc::ENTRY]
+    &[
+        viewmaker_simclr::ENTRY,
+        ntxent::ENTRY,
+        ntxent::DCL,
+        dclw::ENTRY,
+        infonce::ENTRY,
+        instdisc::ENTRY,
+        moco::ENTRY,
+        moco_v3::ENTRY,
+        byol::ENTRY,
+        simsiam::ENTRY,
+        supcon::ENTRY,
+        triplet::ENTRY,
+        pull::ENTRY,
+    ]
 }
 
 /// The entry with this name.
@@ -60,5 +86,5 @@ pub fn build(
         dataset_len,
         seed,
     };
-    (entry.build)(config, &setup)
+    (entry.build)(entry, config, &setup)
 }

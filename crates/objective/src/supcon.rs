@@ -1,9 +1,50 @@
 //! Supervised contrastive learning.
 
 use crate::ObjectiveError;
+use crate::objective::{BatchInfo, Branches, Stateless, expect_views};
+use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, l2_normalize};
-use crate::tensor::{mask, vector};
+use crate::tensor::{mask, stack, vector};
 use dfdx::prelude::*;
+
+const NAME: &str = "supcon";
+
+/// How it is registered.
+pub(crate) const ENTRY: Entry = Entry {
+    name: NAME,
+    title: "Supervised contrastive learning: examples of one class attract each other",
+    equation: "−mean_i 1/|P(i)| Σ_{p∈P(i)} log( exp(z_i·z_p/t) / Σ_{a≠i} exp(z_i·z_a/t) )",
+    paper: "Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, eq. 2",
+    branches: Branches {
+        labels: true,
+        ..Branches::TWO_VIEWS
+    },
+    game: "through both views",
+    options: &["temperature"],
+    defaults: &["objective.temperature=0.1"],
+    build: |entry, config, _| {
+        Stateless::boxed(entry, config, |outputs, batch, config| {
+            let [z1, z2] = expect_views(NAME, outputs.embeddings)?;
+            let classes = classes(batch);
+            supcon(
+                stack(z1, z2),
+                &[&classes[..]; 2].concat(),
+                config.temperature,
+            )
+        })
+    },
+};
+
+/// The class of every example; one without a label is a class of its own.
+fn classes(batch: &BatchInfo<'_>) -> Vec<usize> {
+    let labelled = batch.labels.iter().flatten();
+    let first_free = labelled.max().map_or(0, |last| *last as usize + 1);
+    let number = |(at, label): (usize, &Option<u32>)| match label {
+        Some(class) => *class as usize,
+        None => first_free + at,
+    };
+    batch.labels.iter().enumerate().map(number).collect()
+}
 
 /// The loss `L_out`: for each row with at least one other row of its label (`P(i)`),
 ///
@@ -24,13 +65,13 @@ pub fn supcon<E: Real, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    check_shapes("supcon", &[*z.shape()], 2)?;
-    check_temperature("supcon", temperature)?;
+    check_shapes(NAME, &[*z.shape()], 2)?;
+    check_temperature(NAME, temperature)?;
     let n = z.shape().0;
     if labels.len() != n {
         let expected = format!("{n} labels");
         return Err(ObjectiveError::input(
-            "supcon",
+            NAME,
             expected,
             labels.len().to_string(),
         ));

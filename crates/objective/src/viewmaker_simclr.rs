@@ -1,6 +1,6 @@
 //! The contrastive objective of the viewmaker paper's code.
 
-use crate::objective::TwoViews;
+use crate::objective::{Branches, Stateless, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, Vector, check_shapes, check_temperature};
 use crate::tensor::{l2_normalize, row_dots, stack};
@@ -15,10 +15,18 @@ pub(crate) const ENTRY: Entry = Entry {
     title: "SimCLR as the viewmaker's authors train it (one-sided, may be negative)",
     equation: "mean_i[ log Σ_j (exp(u_i·u_j/t) + exp(u_i·v_j/t)) − log 2N − u_i·v_i/t ]",
     paper: "Tamkin, Wu & Goodman, Viewmaker Networks, ICLR 2021",
-    views: 2,
-    build: |config, _| {
-        let (streaming, plain) = (fused::viewmaker_simclr, viewmaker_simclr);
-        Ok(TwoViews::boxed(NAME, config, streaming, plain))
+    branches: Branches::TWO_VIEWS,
+    game: "the paper's: through both views, −w times this loss",
+    options: &["temperature", "fused"],
+    defaults: &[],
+    build: |entry, config, _| {
+        Stateless::boxed(entry, config, |outputs, _, config| {
+            let [z1, z2] = expect_views(NAME, outputs.embeddings)?;
+            match config.fused {
+                true => fused::viewmaker_simclr(z1, z2, config.temperature),
+                false => viewmaker_simclr(z1, z2, config.temperature),
+            }
+        })
     },
 };
 

@@ -1,8 +1,8 @@
 //! Memory banks and key queues beyond the original's numbers: wrap-around, look-ups, bad input.
 
 use viewmaker_objective::ObjectiveError;
+use viewmaker_objective::key_queue::KeyQueue;
 use viewmaker_objective::memory_bank::MemoryBank;
-use viewmaker_objective::moco::KeyQueue;
 
 #[test]
 fn the_queue_wraps_around() -> Result<(), ObjectiveError> {

@@ -3,8 +3,9 @@
 use dfdx::prelude::*;
 use viewmaker_objective::tensor::{Matrix, Scalar, l2_normalize};
 use viewmaker_objective::{
-    ObjectiveError, byol, clip, infonce, instdisc, moco, npair, ntxent, proto, simsiam, supcon,
-    tcn, triplet, viewmaker_simclr,
+    BatchInfo, Mining, ObjectiveConfig, ObjectiveError, Outputs, build, byol, clip, dclw, infonce,
+    instdisc, key_queue, moco, moco_v3, npair, ntxent, proto, pull, registry, simsiam, supcon, tcn,
+    triplet, viewmaker_simclr,
 };
 use viewmaker_ops::random::Philox;
 
@@ -23,7 +24,7 @@ fn t(z: &Matrix<f32>) -> Taped {
 }
 
 /// All losses of four matrices and a temperature.
-const LOSSES: [Case; 18] = [
+const LOSSES: [Case; 22] = [
     ("viewmaker-simclr", |z, at| {
         viewmaker_simclr::viewmaker_simclr(t(&z[0]), t(&z[1]), at)
     }),
@@ -32,7 +33,12 @@ const LOSSES: [Case; 18] = [
     }),
     ("ntxent", |z, at| ntxent::ntxent(t(&z[0]), t(&z[1]), at)),
     ("dcl", |z, at| ntxent::dcl(t(&z[0]), t(&z[1]), at)),
+    ("dclw", |z, at| dclw::dclw(t(&z[0]), t(&z[1]), at, 0.5)),
     ("infonce", |z, at| infonce::infonce(t(&z[0]), t(&z[1]), at)),
+    ("infonce-euclidean", |z, at| {
+        infonce::infonce_euclidean(t(&z[0]), t(&z[1]), at)
+    }),
+    ("pull", |z, _| pull::pull(t(&z[0]), t(&z[1]))),
     ("npair", |z, _| npair::npair(t(&z[0]), t(&z[1]))),
     ("triplet", |z, _| {
         triplet::triplet(t(&z[0]), t(&z[1]), t(&z[2]), 0.2)
@@ -41,8 +47,11 @@ const LOSSES: [Case; 18] = [
         triplet::triplet_unit(t(&z[0]), t(&z[1]), t(&z[2]), 0.2)
     }),
     ("moco", |z, at| {
-        let queue = moco::KeyQueue::new(5, DIM, 1)?.tensor(&Cpu::default());
+        let queue = key_queue::KeyQueue::new(5, DIM, 1)?.tensor(&Cpu::default());
         moco::moco(t(&z[0]), z[1].clone(), queue, at)
+    }),
+    ("moco-v3", |z, at| {
+        moco_v3::moco_v3(t(&z[0]), t(&z[1]), z[2].clone(), z[3].clone(), at)
     }),
     ("byol", |z, _| {
         byol::byol(t(&z[0]), t(&z[1]), z[2].clone(), z[3].clone())
@@ -126,6 +135,57 @@ fn losses_and_gradients_are_finite() {
             }
         }
     }
+}
+
+#[test]
+fn configured_objectives_are_finite_on_batches_of_two() -> Result<(), ObjectiveError> {
+    let device = Cpu::default();
+    let matrix = |x: &[f32]| device.tensor_from_vec(x.to_vec(), (PAIRS, DIM));
+    let named = |name: &str| ObjectiveConfig {
+        name: name.to_owned(),
+        negatives: 3,
+        queue: 3,
+        ..ObjectiveConfig::default()
+    };
+    let mining = [Mining::Random, Mining::Hardest, Mining::HardestQueue];
+    let triplets = mining.map(|mining| ObjectiveConfig {
+        mining,
+        ..named("triplet")
+    });
+    let configs = registry().iter().map(|entry| named(entry.name));
+    let batch = BatchInfo {
+        indices: &[4, 1],
+        labels: &[Some(0), None],
+        pass: 0,
+    };
+    for config in configs.chain(triplets) {
+        for (first, x) in inputs() {
+            for (second, y) in inputs() {
+                let mut objective = build(&config, DIM, 5, 1)?;
+                let branches = objective.branches();
+                let leaves = [matrix(&x), matrix(&y)];
+                let online = &leaves[..branches.online.len()];
+                let predicted = if branches.predictor { online } else { &[] };
+                let outputs = Outputs {
+                    embeddings: online.iter().map(t).collect(),
+                    predictions: predicted.iter().map(t).collect(),
+                    targets: branches.target.iter().map(|_| matrix(&y)).collect(),
+                };
+                let loss = objective.loss(outputs, &batch)?;
+                let place = format!("{} of {first}, {second}", config.name);
+                assert!(loss.as_vec()[0].is_finite(), "{place}");
+                let gradients = loss.backward();
+                for leaf in online {
+                    let gradient = gradients.get(leaf).as_vec();
+                    assert!(
+                        gradient.iter().all(|g| g.is_finite()),
+                        "{place}: {gradient:?}"
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]

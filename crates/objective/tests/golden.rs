@@ -3,8 +3,8 @@
 use dfdx::prelude::*;
 use viewmaker_golden::{Case, GoldenError, Group, Report, Value};
 use viewmaker_objective::ObjectiveError;
+use viewmaker_objective::key_queue::KeyQueue;
 use viewmaker_objective::memory_bank::MemoryBank;
-use viewmaker_objective::moco::KeyQueue;
 use viewmaker_objective::tensor::{Matrix, Real, Scalar};
 use viewmaker_objective::{
     byol::byol, clip::clip, fused, infonce::infonce, instdisc::instdisc, moco::moco, npair::npair,

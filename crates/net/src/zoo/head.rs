@@ -1,7 +1,7 @@
 //! From pooled features to the embedding that the objective compares.
 
 use crate::{NetBuilder, NetError, ValueId};
-use viewmaker_ops::{activation::Activation, linear::Linear};
+use viewmaker_ops::{activation::Activation, batch_norm::BatchNorm, linear::Linear};
 
 /// What follows the encoder's pooled features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub enum Projection {
     /// Linear, ReLU, linear (`fc.0`, `fc.2`): the projection head of Chen et al., *A Simple
     /// Framework for Contrastive Learning of Visual Representations* (ICML 2020), section 2.1.
     Mlp,
+    /// Linear, batch norm, ReLU, linear (`fc.0`, `fc.1`, `fc.3`): the head of methods without
+    /// negatives, which collapse more easily without the norm. Grill et al., *Bootstrap Your Own
+    /// Latent* (NeurIPS 2020).
+    MlpNorm,
 }
 
 /// Appends the projection head; returns the embedding, a vector of `dim` features (or of the
@@ -35,6 +39,17 @@ pub(crate) fn head(
             let hidden = b.apply("fc.0", linear(b.dims(features).c), &[features])?;
             let hidden = b.apply("fc.1", Activation::Relu, &[hidden])?;
             b.apply("fc.2", linear(dim), &[hidden])
+        }
+        Projection::MlpNorm => {
+            let width = b.dims(features).c;
+            let hidden = Linear {
+                out_features: width,
+                bias: false,
+            };
+            let hidden = b.apply("fc.0", hidden, &[features])?;
+            let hidden = b.apply("fc.1", BatchNorm::default(), &[hidden])?;
+            let hidden = b.apply("fc.2", Activation::Relu, &[hidden])?;
+            b.apply("fc.3", linear(dim), &[hidden])
         }
     }
 }

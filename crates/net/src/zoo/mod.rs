@@ -2,12 +2,14 @@
 
 mod head;
 mod noise;
+mod predictor;
 mod resnet;
 mod tiny;
 mod viewmaker;
 
 pub use head::Projection;
 pub use noise::{NoiseViewConfig, noise_views};
+pub use predictor::{PredictorConfig, predictor};
 pub use resnet::{Depth, Stem};
 pub use viewmaker::{Nonlinearity, STORED_RES_BLOCKS, ViewmakerConfig, viewmaker};
 

@@ -33,6 +33,30 @@ const METRICS: &[Metric] = &[
         read: |summary| summary.knn_accuracy_best,
     },
     Metric {
+        name: "embedding_std",
+        title: "embedding std",
+        is_part: false,
+        read: |summary| summary.collapse.map(|c| c.embedding_std),
+    },
+    Metric {
+        name: "effective_rank",
+        title: "effective rank",
+        is_part: false,
+        read: |summary| summary.collapse.map(|c| c.effective_rank),
+    },
+    Metric {
+        name: "alignment",
+        title: "alignment",
+        is_part: false,
+        read: |summary| summary.collapse.map(|c| c.alignment),
+    },
+    Metric {
+        name: "uniformity",
+        title: "uniformity",
+        is_part: false,
+        read: |summary| summary.collapse.map(|c| c.uniformity),
+    },
+    Metric {
         name: "mean_abs_delta",
         title: "mean |δ|",
         is_part: false,

@@ -22,6 +22,9 @@ pub(super) struct ConfigArgs {
     /// Configuration file; configs/ holds the paper's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What is trained; `viewmaker objectives` explains each.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(config::objective_names()), hide_possible_values = true)]
+    objective: Option<String>,
     /// Change one setting, for example optim.encoder.lr=0.1; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -86,6 +89,9 @@ impl ConfigArgs {
                 return Err(Error::usage(message));
             };
             layer.add_flag("data.path", text, "--data");
+        }
+        if let Some(objective) = &self.objective {
+            layer.add_flag("objective.name", objective.as_str(), "--objective");
         }
         let numbers = [
             ("seed", self.seed, "--seed"),

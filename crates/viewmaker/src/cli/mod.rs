@@ -4,6 +4,7 @@ mod ablate;
 mod args;
 mod config;
 mod eval;
+mod objectives;
 mod output;
 mod profile;
 mod summary;
@@ -46,6 +47,7 @@ enum Command {
     Views(views::ViewsArgs),
     Summary(summary::SummaryArgs),
     Config(config::ConfigCommandArgs),
+    Objectives(objectives::ObjectivesArgs),
     Ablate(ablate::AblateArgs),
 }
 
@@ -76,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Views(args) => views::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Config(args) => config::run(args),
+        Command::Objectives(args) => objectives::run(args),
         Command::Ablate(args) => ablate::run(args, &interrupt()?),
     }
 }

@@ -5,6 +5,7 @@ use super::output::{self, percent};
 use super::profile;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::eval::collapse::Collapse;
 use crate::interrupt::Interrupt;
 use crate::pictures::{self, Request};
 use crate::progress::{LoggedUi, Ui, ui};
@@ -46,6 +47,7 @@ Examples:
   viewmaker train --modality speech --set viewmaker.distortion_budget=0.1 --epochs 20
   viewmaker train --modality sensor --set views.source=noise --seed 3 --out runs/noise-3
   viewmaker train --modality image --set 'views.source=[expert,learned]'
+  viewmaker train --modality image --objective byol
   viewmaker train --resume runs/image-001           go on after Ctrl-C
   viewmaker train --resume runs/image-001 --epochs 40";
 
@@ -153,6 +155,7 @@ fn report(args: &TrainArgs, run: &RunDir, summary: &RunSummary, files: &[PathBuf
         time.unwrap_or_default()
     )];
     lines.extend(accuracy(summary));
+    lines.extend(summary.collapse.map(|collapse| shape(&collapse)));
     lines.extend(pictures_line(files));
     lines.push(next_command(folder, summary));
     output::print(&lines.join("\n"))
@@ -178,6 +181,13 @@ fn accuracy(summary: &RunSummary) -> Option<String> {
         "kNN accuracy on held-out data: {trained}{}",
         untrained.unwrap_or_default()
     ))
+}
+
+fn shape(collapse: &Collapse) -> String {
+    format!(
+        "embeddings: standard deviation {:.2}, effective rank {:.1}, alignment {:.3}, uniformity {:.2}",
+        collapse.embedding_std, collapse.effective_rank, collapse.alignment, collapse.uniformity
+    )
 }
 
 fn next_command(folder: &Path, summary: &RunSummary) -> String {

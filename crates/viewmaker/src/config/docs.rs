@@ -180,6 +180,14 @@ const DOCS: &[(&str, &str)] = &[
         "viewmaker.downsample_to",
         "Height and width the network works at; 0: those of the data.",
     ),
+    (
+        "viewmaker.perturbs",
+        "Which views it perturbs: both, or first (the second is the example itself).",
+    ),
+    (
+        "viewmaker.budget_warmup_epochs",
+        "Epochs in which the budget grows linearly from 0; fractions are fine.",
+    ),
     ("views", "Where views come from."),
     (
         "views.source",
@@ -365,16 +373,36 @@ const DOCS: &[(&str, &str)] = &[
     ),
     (
         "encoder.projection",
-        "Between pooled features and embedding: none, linear or mlp.",
+        "Between pooled features and embedding: none, linear, mlp or mlp-norm (with batch norm).",
     ),
     ("objective", "The contrastive loss."),
     (
         "objective.name",
-        "viewmaker-simclr (the paper's), ntxent (SimCLR as others define it), instdisc, …",
+        "What is trained; `viewmaker objectives` explains each.",
     ),
     (
         "objective.temperature",
         "Temperature τ that similarities are divided by.",
+    ),
+    (
+        "objective.distance",
+        "What infonce compares by: cosine or euclidean.",
+    ),
+    (
+        "objective.sigma",
+        "Width σ of the weights of dclw: small values weight hard positives more.",
+    ),
+    (
+        "objective.margin",
+        "Margin of triplet, in squared distance.",
+    ),
+    (
+        "objective.mining",
+        "Negatives of triplet: random, semi-hard, hardest (in the batch) or hardest-queue.",
+    ),
+    (
+        "objective.queue",
+        "Rows of the queue of moco-v2 and of triplet with hardest-queue.",
     ),
     (
         "objective.negatives",
@@ -383,6 +411,18 @@ const DOCS: &[(&str, &str)] = &[
     (
         "objective.bank_momentum",
         "What a memory bank keeps of an old row, 0 to 1.",
+    ),
+    (
+        "objective.encoder_momentum",
+        "What a momentum encoder keeps of itself in a step, 0 to 1.",
+    ),
+    (
+        "objective.momentum_schedule",
+        "Course of encoder_momentum: constant, or cosine up to 1 at the last step.",
+    ),
+    (
+        "objective.predictor_hidden",
+        "Width of the hidden layer of a predictor.",
     ),
     (
         "objective.fused",

@@ -110,7 +110,19 @@ impl Layer {
     /// # Errors
     /// When there is no `=`, the key is unknown, or the value is of another kind.
     pub fn add_assignment(&mut self, text: &str, schema: &Schema) -> Result<(), ConfigError> {
-        let origin = Origin::Set;
+        self.add_assignment_from(text, Origin::Set, schema)
+    }
+
+    /// As [`Layer::add_assignment`], for an assignment written at `origin`.
+    ///
+    /// # Errors
+    /// As [`Layer::add_assignment`].
+    pub fn add_assignment_from(
+        &mut self,
+        text: &str,
+        origin: Origin,
+        schema: &Schema,
+    ) -> Result<(), ConfigError> {
         let Some((key, raw)) = text.split_once('=') else {
             return Err(ConfigError::Syntax {
                 origin,

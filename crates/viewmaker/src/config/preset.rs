@@ -53,6 +53,8 @@ fn common(modality: &str) -> Config {
             frequency_domain: false,
             // A quarter of the cost of views at full resolution, and smoother ones.
             downsample_to: 16,
+            perturbs: Perturbs::Both,
+            budget_warmup_epochs: 0.0,
         },
         views: ViewsSection {
             source: ViewSource::Learned.into(),

@@ -1,12 +1,13 @@
 //! From layers to a configuration.
 
 use super::error::{ConfigError, Origin};
-use super::{Config, Layer, modality_names, preset, set, to_table};
+use super::{Config, Layer, modality_names, preset, schema, set, to_table};
 use serde::Deserialize;
 use std::collections::HashMap;
 use toml::Value;
 
-/// Merges layers, weakest first, over the built-in default of the modality they name.
+/// Merges layers, weakest first, over the built-in default of the modality and of the objective they
+/// name.
 ///
 /// # Errors
 /// When no layer names a modality, or a value cannot work; the message says where it was written.
@@ -25,7 +26,16 @@ pub fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {
         let error = ConfigError::value("modality", modality, expected);
         return Err(error.at(origin.clone()).suggesting(words));
     }
-    let mut table = to_table(&preset(modality));
+    let preset = preset(modality);
+    let objective = entries()
+        .filter(|entry| entry.key == "objective.name")
+        .filter_map(|entry| entry.value.as_ref()?.as_str())
+        .next_back();
+    let defaults = defaults_of(objective.unwrap_or(&preset.objective.name))?;
+    let mut table = to_table(&preset);
+    for entry in &defaults.entries {
+        set(&mut table, &entry.key, entry.value.clone());
+    }
     let mut origins = HashMap::new();
     for entry in entries() {
         set(&mut table, &entry.key, entry.value.clone());
@@ -41,6 +51,18 @@ pub fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {
     }
     config.validate().map_err(locate)?;
     Ok(config)
+}
+
+/// What the registry of objectives says should differ from the built-in defaults for an objective.
+fn defaults_of(objective: &str) -> Result<Layer, ConfigError> {
+    let mut layer = Layer::default();
+    // An unknown name is refused later, with the place where it was written.
+    if let Ok(entry) = viewmaker_objective::registry::find(objective) {
+        for assignment in entry.defaults {
+            layer.add_assignment_from(assignment, Origin::Default, schema())?;
+        }
+    }
+    Ok(layer)
 }
 
 /// Types have been checked entry by entry; what is left are numbers too large for their key.

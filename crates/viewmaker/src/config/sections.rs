@@ -48,6 +48,20 @@ pub struct ViewmakerSection {
     pub frequency_domain: bool,
     /// Height and width the network works at; 0: those of the data.
     pub downsample_to: usize,
+    /// Which of two views it perturbs.
+    pub perturbs: Perturbs,
+    /// Epochs in which the budget grows linearly from 0 to its full size; may be a fraction.
+    pub budget_warmup_epochs: f32,
+}
+
+/// Which views of an example are perturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Perturbs {
+    /// All.
+    Both,
+    /// The first; the second is the example itself.
+    First,
 }
 
 /// Norm of the distortion budget.
@@ -111,7 +125,7 @@ pub struct EncoderSection {
 
 /// What stands between the pooled features and the embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Projection {
     /// Nothing: the features are the embedding.
     None,
@@ -119,6 +133,8 @@ pub enum Projection {
     Linear,
     /// Linear, ReLU, linear.
     Mlp,
+    /// Linear, batch norm, ReLU, linear.
+    MlpNorm,
 }
 
 /// The section `train`: the course of training.

@@ -45,6 +45,8 @@ fn viewmaker(section: &ViewmakerSection, modality: &str) -> Result<(), ConfigErr
         fine,
         "three numbers from 1 to 4096",
     )?;
+    let warmup = section.budget_warmup_epochs;
+    not_negative("viewmaker.budget_warmup_epochs", warmup)?;
     let size = section.downsample_to;
     let fine = size == 0 || size >= 5;
     check(

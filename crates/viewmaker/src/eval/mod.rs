@@ -1,5 +1,6 @@
 //! What a representation is worth: nearest neighbours and a linear probe on frozen features.
 
+pub mod collapse;
 pub mod features;
 pub mod knn;
 pub mod linear;

@@ -110,6 +110,7 @@ fn projection(projection: config::Projection) -> Projection {
         config::Projection::None => Projection::None,
         config::Projection::Linear => Projection::Linear,
         config::Projection::Mlp => Projection::Mlp,
+        config::Projection::MlpNorm => Projection::MlpNorm,
     }
 }
 

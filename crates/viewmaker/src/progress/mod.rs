@@ -15,6 +15,7 @@ pub use logged::LoggedUi;
 pub use meter::Meter;
 pub use plain::PlainUi;
 
+use crate::eval::collapse::Collapse;
 use serde::Serialize;
 use std::io::IsTerminal;
 
@@ -62,6 +63,9 @@ pub struct EpochReport {
     /// Accuracy of the nearest-neighbour classifier on held-out data, in `[0, 1]`; `None` where
     /// there are no labels or it was not measured this time.
     pub knn_accuracy: Option<f64>,
+    /// Shape of the embeddings after the epoch.
+    #[serde(flatten)]
+    pub collapse: Option<Collapse>,
 }
 
 /// A stretch of work that is not a training step: reading data, embedding a set, a linear probe.
@@ -145,8 +149,17 @@ fn describe_epoch(report: &EpochReport) -> String {
         .knn_accuracy
         .map(|accuracy| format!(" · kNN {:.1} %", 100.0 * accuracy))
         .unwrap_or_default();
+    let shape = report
+        .collapse
+        .map(|c| {
+            format!(
+                " · std {:.2} · rank {:.1}",
+                c.embedding_std, c.effective_rank
+            )
+        })
+        .unwrap_or_default();
     format!(
-        "epoch {} done (step {}): {losses}{knn}",
+        "epoch {} done (step {}): {losses}{shape}{knn}",
         report.epoch, report.step
     )
 }
@@ -193,6 +206,7 @@ pub(crate) mod samples {
             viewmaker_loss: None,
             mean_abs_delta: None,
             knn_accuracy: Some(0.5),
+            collapse: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `summary.json`: the result of a finished run.
 
 use super::{RunError, write_atomically};
+use crate::eval::collapse::Collapse;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::ErrorKind;
@@ -25,6 +26,9 @@ pub struct RunSummary {
     pub knn_accuracy: Option<f64>,
     /// Best kNN accuracy of all measurements.
     pub knn_accuracy_best: Option<f64>,
+    /// Shape of the embeddings after the last epoch.
+    #[serde(flatten)]
+    pub collapse: Option<Collapse>,
     /// Seconds of training, all sessions together.
     pub seconds: Option<f64>,
 }

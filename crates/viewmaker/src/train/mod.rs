@@ -1,26 +1,30 @@
 //! Training: the loop over epochs and steps, its measurements, its checkpoints.
 
+pub mod companions;
+mod inspect;
 pub mod players;
 mod snapshot;
 pub mod step;
 
 use crate::config::{Config, OptimizerName, OptimizerSection, Schedule as ScheduleName};
 use crate::error::{Error, Result};
+use crate::eval::collapse::Collapse;
 use crate::eval::{Evaluation, KnnResult};
 use crate::interrupt::Interrupt;
 use crate::model::Networks;
 use crate::progress::{EpochReport, StepReport, TrainPlan, Ui};
 use crate::run::{RunDir, RunSummary};
+use companions::Companions;
 use players::{Players, SeededNoise, Views};
 use serde::{Deserialize, Serialize};
 pub(crate) use snapshot::normalization;
 use std::sync::Arc;
 use std::time::Instant;
-use step::{Learners, StepBatch, StepOutcome, StepRates};
+use step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_data::{Batch, Loader, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Schedule, Sgd};
 use viewmaker_exec::{Part, Profile, Profiler};
-use viewmaker_net::Net;
+use viewmaker_net::{Net, zoo};
 use viewmaker_objective::Objective;
 
 /// Threads that load training examples ahead.
@@ -69,6 +73,7 @@ pub struct Trainer<'a> {
     encoder_optimizer: Box<dyn Optimizer>,
     viewmaker_optimizer: Option<Box<dyn Optimizer>>,
     objective: Box<dyn Objective>,
+    companions: Companions,
     loader: Loader,
     progress: Progress,
     profiler: Profiler,
@@ -83,6 +88,7 @@ struct Progress {
     knn_last: Option<f64>,
     knn_best: Option<f64>,
     last_epoch: Option<EpochMeans>,
+    collapse: Option<Collapse>,
     seconds: f64,
 }
 
@@ -103,14 +109,18 @@ impl<'a> Trainer<'a> {
         let shape = splits.train.shape();
         let networks = Networks::build(config, shape, splits.after_view.as_ref())?;
         let players = networks.init(config, config.seed);
-        let embedding = players.encoder.net();
-        let objective = viewmaker_objective::build(
-            &config.objective,
-            embedding.dims(embedding.output(), 1).c,
-            splits.train.len(),
+        let objective = objective(config, splits, players.embedding_dim())?;
+        let predictor = zoo::predictor(zoo::PredictorConfig {
+            dim: players.embedding_dim(),
+            hidden: config.objective.predictor_hidden,
+        });
+        let companions = Companions::new(
+            &objective.branches(),
+            &players.encoder,
+            predictor.map_err(|error| Error::usage(error.to_string()))?,
+            |net| optimizer(&config.optim.encoder, net),
             config.seed,
-        )
-        .map_err(|error| Error::usage(error.to_string()))?;
+        );
         let mut loader = Loader::training(
             Arc::clone(&splits.train),
             config.train.batch_size,
@@ -131,6 +141,7 @@ impl<'a> Trainer<'a> {
             splits,
             players,
             objective,
+            companions,
             loader,
             progress: Progress::default(),
             profiler: Profiler::default(),
@@ -141,6 +152,7 @@ impl<'a> Trainer<'a> {
     pub fn measure(&mut self) {
         self.profiler = Profiler::on();
         self.players.set_profiler(&self.profiler);
+        self.companions.set_profiler(&self.profiler);
     }
 
     /// Where the time of the steps went; `None` without [`Trainer::measure`].
@@ -233,6 +245,7 @@ impl<'a> Trainer<'a> {
             knn_accuracy_untrained: progress.knn_untrained,
             knn_accuracy: progress.knn_last,
             knn_accuracy_best: progress.knn_best,
+            collapse: progress.collapse,
             seconds: Some(progress.seconds),
         }
     }
@@ -251,11 +264,13 @@ impl<'a> Trainer<'a> {
                 None => None,
             },
             objective: &mut *self.objective,
+            companions: &mut self.companions,
         };
         let step_batch = StepBatch {
             examples: batch.views(),
             dims: batch.dims,
             indices: &batch.indices,
+            labels: &batch.labels,
             step,
         };
         let profiler = self.profiler.clone();
@@ -301,6 +316,8 @@ impl<'a> Trainer<'a> {
         let last = self.progress.step == self.total_steps();
         let measure = last || (every > 0 && (epoch + 1).is_multiple_of(every));
         let knn = if measure { self.knn(ui)? } else { None };
+        let collapse = self.collapse(epoch)?;
+        self.warn_of_collapse(collapse, ui);
         let sums = std::mem::take(&mut self.progress.sums);
         let distortion = EpochSums::mean(sums.mean_distortion, sums.steps);
         let means = EpochMeans {
@@ -315,8 +332,10 @@ impl<'a> Trainer<'a> {
             viewmaker_loss: means.viewmaker_loss,
             mean_abs_delta: means.mean_abs_delta,
             knn_accuracy: knn,
+            collapse,
         };
         self.progress.last_epoch = Some(means);
+        self.progress.collapse = collapse;
         self.progress.knn_last = knn.or(self.progress.knn_last);
         self.progress.knn_best = knn.max_by_value(self.progress.knn_best);
         run.record_epoch(&report)?;
@@ -351,6 +370,27 @@ impl<'a> Trainer<'a> {
             viewmaker_lr: match frozen {
                 Some(after) if epoch >= after => None,
                 _ => Some(rate(&optim.viewmaker)),
+            },
+            encoder_momentum: self.encoder_momentum(step),
+            perturbation: self.perturbation(step),
+        }
+    }
+
+    fn encoder_momentum(&self, step: u64) -> f32 {
+        let objective = &self.config.objective;
+        let schedule = objective.momentum_schedule;
+        schedule.at(objective.encoder_momentum, step, self.total_steps()) as f32
+    }
+
+    /// How views are perturbed at `step`: the budget grows linearly during its warm-up.
+    fn perturbation(&self, step: u64) -> Perturbation {
+        let section = &self.config.viewmaker;
+        let warmup = f64::from(section.budget_warmup_epochs) * self.steps_per_epoch() as f64;
+        Perturbation {
+            perturbs: section.perturbs,
+            strength: match (step + 1) as f64 {
+                done if done < warmup => (done / warmup) as f32,
+                _ => 1.0,
             },
         }
     }
@@ -403,6 +443,21 @@ fn check_finite(step: u64, outcome: &StepOutcome, rates: StepRates) -> Result<()
             .map_or("-".to_string(), |l| l.to_string()),
         rates.encoder_lr,
     )))
+}
+
+/// The configured objective, if the data have what it needs.
+fn objective(config: &Config, splits: &Splits, dim: usize) -> Result<Box<dyn Objective>> {
+    let (examples, seed) = (splits.train.len(), config.seed);
+    let objective = viewmaker_objective::build(&config.objective, dim, examples, seed)
+        .map_err(|error| Error::usage(error.to_string()))?;
+    if objective.branches().labels && splits.class_names.is_empty() {
+        return Err(Error::usage(format!(
+            "objective.name = \"{}\": this objective learns from classes, and the training data have \
+             none ({}); use labelled data, or an objective that needs no labels",
+            config.objective.name, splits.description
+        )));
+    }
+    Ok(objective)
 }
 
 /// The optimiser that `section` describes, for the parameters of `net`.

@@ -174,6 +174,12 @@ impl Players {
         }
     }
 
+    /// Length of an embedding.
+    pub fn embedding_dim(&self) -> usize {
+        let net = self.encoder.net();
+        net.dims(net.output(), 1).c
+    }
+
     /// Embeds views; `wanted` says what the backward pass produces.
     pub fn embed<T: Tape<f32, Cpu>>(&self, view: Examples<T>, wanted: Wanted) -> Embeddings<T> {
         let call = Call {

@@ -41,6 +41,7 @@ impl Trainer<'_> {
             let state = optimizer.state(tower.net());
             files.insert(VIEWMAKER_OPTIMIZER.to_string(), state);
         }
+        self.companions.save(&mut files);
         let state = self.objective.state().into_iter();
         let objective = state.map(|(name, shape, data)| (name, Tensor { shape, data }));
         files.insert(OBJECTIVE.to_string(), objective.collect());
@@ -82,6 +83,9 @@ impl Trainer<'_> {
                 .load_state(tower.net(), file(VIEWMAKER_OPTIMIZER))
                 .map_err(|name| fits(VIEWMAKER_OPTIMIZER, format!("tensor {name} does not fit")))?;
         }
+        self.companions
+            .load(&checkpoint.tensors)
+            .map_err(|(file, why)| fits(file, why))?;
         let objective = file(OBJECTIVE).iter();
         let objective = objective.map(|(name, t)| (name.clone(), t.shape.clone(), t.data.clone()));
         let objective: Vec<NamedTensor> = objective.collect();

@@ -4,14 +4,19 @@
 //! *alternating* schedule of the reference each batch is processed twice: the encoder steps on one
 //! set of views, then the viewmaker steps on fresh views seen through the updated encoder. In the
 //! *simultaneous* schedule one forward and one backward pass serve both.
+//!
+//! Nothing here knows an objective: its [`Branches`](viewmaker_objective::Branches) say which views
+//! go through which networks.
 
-use super::players::{Embeddings, Examples, Fixed, NoiseRequest, NoiseSource, Players, Views};
-use crate::config::Update;
+use super::companions::Companions;
+use super::players::{Embeddings, Examples, NoiseRequest, NoiseSource, Players, Views};
+use crate::config::{Perturbs, Update};
 use dfdx::prelude::{
-    AsArray, Backward, Cpu, OwnedTape, PutTape, SplitTape, Tensor, TensorFromVec, Trace,
+    AsArray, Backward, Cpu, NoneTape, OwnedTape, PutTape, SplitTape, Tape, Tensor, TensorFromVec,
+    Trace,
 };
 use viewmaker_exec::{Maps, Part, Profiler, Wanted, optim::Optimizer};
-use viewmaker_objective::{BatchInfo, Objective, ObjectiveError};
+use viewmaker_objective::{BatchInfo, Objective, ObjectiveError, Outputs, Seen};
 
 /// A batch as a step sees it.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +27,8 @@ pub struct StepBatch<'a> {
     pub dims: [usize; 4],
     /// Position of each example in the training set.
     pub indices: &'a [usize],
+    /// Class of each example, where it is known.
+    pub labels: &'a [Option<u32>],
     /// Step, from 0.
     pub step: u64,
 }
@@ -37,6 +44,51 @@ pub struct StepRates {
     pub encoder_lr: f32,
     /// Learning rate of the viewmaker at this step; `None` while it is frozen.
     pub viewmaker_lr: Option<f32>,
+    /// What a momentum encoder keeps of itself in this step.
+    pub encoder_momentum: f32,
+    /// Which views are perturbed, and how much of the perturbation is applied.
+    pub perturbation: Perturbation,
+}
+
+/// How perturbations are applied.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Perturbation {
+    /// Which views are perturbed; the others are the examples themselves.
+    pub perturbs: Perturbs,
+    /// Factor on every perturbation, in `(0, 1]`: the warm-up of the budget.
+    pub strength: f32,
+}
+
+impl Perturbation {
+    /// All views, with the whole budget.
+    pub const FULL: Self = Self {
+        perturbs: Perturbs::Both,
+        strength: 1.0,
+    };
+
+    const fn applies_to(self, view: usize) -> bool {
+        matches!(self.perturbs, Perturbs::Both) || view == 0
+    }
+
+    /// The view of every example that `request` asks for.
+    pub(super) fn apply<T: Tape<f32, Cpu>>(
+        self,
+        players: &Players,
+        x: Examples<T>,
+        noise: &mut dyn NoiseSource,
+        request: NoiseRequest,
+    ) -> Examples<T> {
+        if !self.applies_to(request.view as usize) {
+            return x;
+        }
+        if self.strength == 1.0 {
+            return players.views.apply(x, noise, request);
+        }
+        // A point between example and view: within the scaled budget, and clamped where the view is.
+        let original: Examples<T> = x.retaped();
+        let view = players.views.apply(x, noise, request);
+        view * self.strength + original * (1.0 - self.strength)
+    }
 }
 
 /// What a step reports.
@@ -48,7 +100,7 @@ pub struct StepOutcome {
     pub viewmaker_loss: Option<f32>,
     /// Mean |δ| over the encoder's views.
     pub mean_distortion: f32,
-    /// Embeddings of each pass and view, for inspection.
+    /// Embeddings of each pass and online view, for inspection.
     pub embeddings: Vec<Vec<Vec<f32>>>,
 }
 
@@ -62,6 +114,48 @@ pub struct Learners<'a> {
     pub viewmaker_optimizer: Option<&'a mut dyn Optimizer>,
     /// The objective, with its memory bank or queue.
     pub objective: &'a mut dyn Objective,
+    /// The networks beside the encoder that the objective asks for.
+    pub companions: &'a mut Companions,
+}
+
+/// Who learns from a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Learning {
+    Encoder,
+    Viewmaker,
+    Both,
+}
+
+impl Learning {
+    /// What the encoder's backward pass has to produce.
+    const fn wanted(self) -> Wanted {
+        match self {
+            Self::Encoder => Wanted::Params,
+            Self::Viewmaker => Wanted::Inputs,
+            Self::Both => Wanted::Both,
+        }
+    }
+
+    const fn traces_views(self) -> bool {
+        !matches!(self, Self::Encoder)
+    }
+}
+
+/// Values of a pass.
+struct Done {
+    loss: f32,
+    embeddings: Vec<Vec<f32>>,
+    targets: Vec<Vec<f32>>,
+    mean_distortion: f32,
+}
+
+impl Done {
+    fn seen(&self) -> Seen<'_> {
+        Seen {
+            embeddings: &self.embeddings,
+            targets: &self.targets,
+        }
+    }
 }
 
 impl Learners<'_> {
@@ -75,168 +169,140 @@ impl Learners<'_> {
         rates: StepRates,
         noise: &mut dyn NoiseSource,
     ) -> Result<StepOutcome, ObjectiveError> {
-        let learning = match (&self.players.views, &self.viewmaker_optimizer) {
+        let viewmaker_lr = match (&self.players.views, &self.viewmaker_optimizer) {
             (Views::Learned(_), Some(_)) => rates.viewmaker_lr,
             _ => None,
         };
-        match (learning, rates.update) {
-            (Some(lr), Update::Simultaneous) => self.both(batch, rates, lr, noise),
-            (Some(lr), Update::Alternating) => {
-                let mut report = self.encoder_pass(batch, rates, noise)?;
-                self.viewmaker_pass(batch, rates, lr, noise, &mut report)?;
-                Ok(report)
-            }
-            (None, _) => self.encoder_pass(batch, rates, noise),
-        }
-    }
-
-    /// Views without a gradient, loss, encoder step.
-    fn encoder_pass(
-        &mut self,
-        batch: StepBatch<'_>,
-        rates: StepRates,
-        noise: &mut dyn NoiseSource,
-    ) -> Result<StepOutcome, ObjectiveError> {
-        let count = self.objective.views();
-        let views: Vec<Fixed> = (0..count)
-            .map(|view| {
-                let x = example_tensor(batch, view);
-                self.players.views.apply(x, noise, request(batch, 0, view))
-            })
-            .collect();
-        let profiler = self.profiler();
-        let mean_distortion = profiler.time(Part::Distortion, || mean_distortion(&views, batch));
-        self.zero_encoder();
-        let z = views
-            .iter()
-            .map(|view| self.players.embed(view.leaky_trace(), Wanted::Params))
-            .collect();
-        let (loss, embeddings) = self.differentiate(z, batch, 0, 1.0)?;
-        self.step_encoder(rates.encoder_lr);
-        Ok(StepOutcome {
-            encoder_loss: loss,
-            viewmaker_loss: None,
-            mean_distortion,
-            embeddings: vec![embeddings],
-        })
-    }
-
-    /// Fresh views through the updated, frozen encoder; viewmaker step.
-    fn viewmaker_pass(
-        &mut self,
-        batch: StepBatch<'_>,
-        rates: StepRates,
-        lr: f32,
-        noise: &mut dyn NoiseSource,
-        report: &mut StepOutcome,
-    ) -> Result<(), ObjectiveError> {
-        self.zero_viewmaker();
-        let z = self.traced_views(batch, 1, noise);
-        let z = z
-            .into_iter()
-            .map(|view| self.players.embed(view, Wanted::Inputs))
-            .collect();
         let weight = -rates.viewmaker_loss_weight;
-        let (loss, embeddings) = self.differentiate(z, batch, 1, weight)?;
-        self.step_viewmaker(lr);
-        report.viewmaker_loss = Some(loss);
-        report.embeddings.push(embeddings);
-        Ok(())
-    }
-
-    /// One forward and backward pass for both players.
-    fn both(
-        &mut self,
-        batch: StepBatch<'_>,
-        rates: StepRates,
-        lr: f32,
-        noise: &mut dyn NoiseSource,
-    ) -> Result<StepOutcome, ObjectiveError> {
-        self.zero_encoder();
-        self.zero_viewmaker();
-        let views = self.traced_views(batch, 0, noise);
-        let fixed: Vec<Fixed> = views.iter().map(|v| v.retaped()).collect();
-        let profiler = self.profiler();
-        let mean_distortion = profiler.time(Part::Distortion, || mean_distortion(&fixed, batch));
-        let z = views
-            .into_iter()
-            .map(|view| self.players.embed(view, Wanted::Both))
-            .collect();
-        let (loss, embeddings) = self.differentiate(z, batch, 0, 1.0)?;
-        self.step_encoder(rates.encoder_lr);
-        // The viewmaker's gradient is exactly −w times the encoder's.
-        let weight = -rates.viewmaker_loss_weight;
-        if let Some(tower) = self.players.views.tower() {
-            profiler.time(Part::Optimizer, || tower.scale_grads(weight));
-        }
-        self.step_viewmaker(lr);
-        Ok(StepOutcome {
-            encoder_loss: loss,
-            viewmaker_loss: Some(weight * loss),
-            mean_distortion,
-            embeddings: vec![embeddings],
-        })
-    }
-
-    fn traced_views(
-        &self,
-        batch: StepBatch<'_>,
-        pass: u32,
-        noise: &mut dyn NoiseSource,
-    ) -> Vec<Examples<OwnedTape<f32, Cpu>>> {
-        (0..self.objective.views())
-            .map(|view| {
-                let x = example_tensor(batch, view).leaky_traced();
-                self.players
-                    .views
-                    .apply(x, noise, request(batch, pass, view))
-            })
-            .collect()
-    }
-
-    /// Computes `weight · loss`, runs the tape backward, and lets the objective see the
-    /// embeddings.
-    fn differentiate(
-        &mut self,
-        z: Vec<Embeddings<OwnedTape<f32, Cpu>>>,
-        batch: StepBatch<'_>,
-        pass: u32,
-        weight: f32,
-    ) -> Result<(f32, Vec<Vec<f32>>), ObjectiveError> {
-        let profiler = self.profiler();
-        profiler.time(Part::Objective, || {
-            self.objective_step(z, batch, pass, weight)
-        })
-    }
-
-    fn objective_step(
-        &mut self,
-        z: Vec<Embeddings<OwnedTape<f32, Cpu>>>,
-        batch: StepBatch<'_>,
-        pass: u32,
-        weight: f32,
-    ) -> Result<(f32, Vec<Vec<f32>>), ObjectiveError> {
-        let embeddings: Vec<Vec<f32>> = z.iter().map(|z| z.as_vec()).collect();
-        let info = BatchInfo {
-            indices: batch.indices,
-            // Every batch has two passes at most; no other pass of the run has this number.
-            pass: (2 * batch.step) as u32 + pass,
+        let learning = match (viewmaker_lr, rates.update) {
+            (Some(_), Update::Simultaneous) => Learning::Both,
+            _ => Learning::Encoder,
         };
-        let loss = self.objective.loss(z, &info)? * weight;
+        let first = self.pass(batch, (0, learning), rates, noise)?;
+        self.step_encoder(rates);
+        let mut outcome = StepOutcome {
+            encoder_loss: first.loss,
+            viewmaker_loss: None,
+            mean_distortion: first.mean_distortion,
+            embeddings: vec![first.embeddings.clone()],
+        };
+        match viewmaker_lr {
+            Some(lr) if learning == Learning::Both => {
+                // The viewmaker's gradient is exactly −w times the encoder's.
+                if let Some(tower) = self.players.views.tower() {
+                    self.profiler()
+                        .time(Part::Optimizer, || tower.scale_grads(weight));
+                }
+                self.step_viewmaker(lr);
+                outcome.viewmaker_loss = Some(weight * first.loss);
+            }
+            Some(lr) => {
+                // Fresh views through the updated, frozen encoder.
+                let second = self.pass(batch, (1, Learning::Viewmaker), rates, noise)?;
+                self.step_viewmaker(lr);
+                outcome.viewmaker_loss = Some(second.loss);
+                outcome.embeddings.push(second.embeddings);
+            }
+            None => {}
+        }
+        let info = info(batch, 0);
+        self.objective.finish_step(&first.seen(), &info)?;
+        Ok(outcome)
+    }
+
+    /// Forward and backward pass number `pass` of a step; the gradients of whoever learns lie in its
+    /// tower afterwards.
+    fn pass(
+        &mut self,
+        batch: StepBatch<'_>,
+        (pass, learning): (u32, Learning),
+        rates: StepRates,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Done, ObjectiveError> {
+        let weight = match learning {
+            Learning::Viewmaker => -rates.viewmaker_loss_weight,
+            Learning::Encoder | Learning::Both => 1.0,
+        };
+        self.zero_grads(learning);
+        let views = self.views(batch, (pass, learning), rates.perturbation, noise);
+        let profiler = self.profiler();
+        let mean_distortion = profiler.time(Part::Distortion, || {
+            mean_distortion(&views, batch, rates.perturbation)
+        });
+        let (outputs, targets) = self.outputs(views, learning.wanted());
+        let embeddings = outputs.embeddings.iter().map(|z| z.as_vec()).collect();
+        let info = info(batch, pass);
+        let loss = self.objective.loss(outputs, &info)? * weight;
         let (value, tape) = loss.split_tape();
-        let result = value.array();
-        if result.is_finite() {
+        let done = Done {
+            loss: value.array(),
+            embeddings,
+            targets,
+            mean_distortion,
+        };
+        if done.loss.is_finite() {
             value.put_tape(tape).backward();
         }
-        self.objective.observe(&embeddings, &info)?;
-        Ok((result, embeddings))
+        self.objective.observe(&done.seen(), &info)?;
+        Ok(done)
     }
 
-    fn step_encoder(&mut self, lr: f32) {
+    /// The views that the objective asks for: those from which the viewmaker learns on its tape, the
+    /// others on tapes of their own.
+    fn views(
+        &self,
+        batch: StepBatch<'_>,
+        (pass, learning): (u32, Learning),
+        perturbation: Perturbation,
+        noise: &mut dyn NoiseSource,
+    ) -> Vec<Examples<OwnedTape<f32, Cpu>>> {
+        let branches = self.objective.branches();
+        let mut make = |view: usize| {
+            let x = example_tensor(batch, view);
+            let request = request(batch, pass, view);
+            let traced = learning.traces_views() && branches.online.contains(&view);
+            match traced {
+                true => perturbation.apply(self.players, x.leaky_traced(), noise, request),
+                false => {
+                    let fixed = perturbation.apply(self.players, x, noise, request);
+                    fixed.leaky_traced()
+                }
+            }
+        };
+        (0..branches.views()).map(&mut make).collect()
+    }
+
+    /// What the networks make of the views, and the values of the targets.
+    fn outputs(
+        &self,
+        views: Vec<Examples<OwnedTape<f32, Cpu>>>,
+        wanted: Wanted,
+    ) -> (Outputs, Vec<Vec<f32>>) {
+        let branches = self.objective.branches();
+        let target = |view: &usize| self.companions.target(&views[*view].retaped::<NoneTape>());
+        let targets: Vec<_> = branches.target.iter().filter_map(target).collect();
+        let values = targets.iter().map(|z| z.as_vec()).collect();
+        let mut outputs = Outputs {
+            targets,
+            ..Outputs::default()
+        };
+        let numbered = views.into_iter().enumerate();
+        for (_, view) in numbered.filter(|(number, _)| branches.online.contains(number)) {
+            let z: Embeddings<_> = self.players.embed(view, wanted);
+            let (z, prediction) = self.companions.predict(z, wanted);
+            outputs.embeddings.push(z);
+            outputs.predictions.extend(prediction);
+        }
+        (outputs, values)
+    }
+
+    fn step_encoder(&mut self, rates: StepRates) {
         let optimizer = &mut self.encoder_optimizer;
-        let encoder = &self.players.encoder;
+        let companions = &mut self.companions;
+        let (encoder, lr) = (&self.players.encoder, rates.encoder_lr);
         encoder.profiler().time(Part::Optimizer, || {
             encoder.update(|params, grads| optimizer.step(params, grads, lr));
+            companions.step(encoder, lr, rates.encoder_momentum);
         });
     }
 
@@ -250,24 +316,34 @@ impl Learners<'_> {
         }
     }
 
-    fn zero_encoder(&self) {
-        let encoder = &self.players.encoder;
-        self.profiler()
-            .time(Part::Optimizer, || encoder.zero_grads());
+    /// Sets the gradients of whoever learns to zero.
+    fn zero_grads(&self, learning: Learning) {
+        self.profiler().time(Part::Optimizer, || {
+            if let Some(tower) = self.players.views.tower() {
+                tower.zero_grads();
+            }
+            if learning != Learning::Viewmaker {
+                self.players.encoder.zero_grads();
+                self.companions.zero_grads();
+            }
+        });
     }
 
-    fn zero_viewmaker(&self) {
-        if let Some(tower) = self.players.views.tower() {
-            self.profiler().time(Part::Optimizer, || tower.zero_grads());
-        }
-    }
-
-    fn profiler(&self) -> Profiler {
+    pub(super) fn profiler(&self) -> Profiler {
         self.players.encoder.profiler()
     }
 }
 
-fn request(batch: StepBatch<'_>, pass: u32, view: usize) -> NoiseRequest {
+fn info(batch: StepBatch<'_>, pass: u32) -> BatchInfo<'_> {
+    BatchInfo {
+        indices: batch.indices,
+        labels: batch.labels,
+        // Every batch has two passes at most; no other pass of the run has this number.
+        pass: (2 * batch.step) as u32 + pass,
+    }
+}
+
+pub(super) fn request(batch: StepBatch<'_>, pass: u32, view: usize) -> NoiseRequest {
     NoiseRequest {
         step: batch.step,
         pass,
@@ -276,15 +352,20 @@ fn request(batch: StepBatch<'_>, pass: u32, view: usize) -> NoiseRequest {
     }
 }
 
-fn example_tensor(batch: StepBatch<'_>, view: usize) -> Tensor<Maps, f32, Cpu> {
+pub(super) fn example_tensor(batch: StepBatch<'_>, view: usize) -> Tensor<Maps, f32, Cpu> {
     let [n, c, h, w] = batch.dims;
     Cpu::default().tensor_from_vec(batch.examples[view % 2].to_vec(), (n, c, h, w))
 }
 
-/// Mean absolute difference between views and examples.
-fn mean_distortion(views: &[Fixed], batch: StepBatch<'_>) -> f32 {
+/// Mean absolute difference between perturbed views and examples.
+fn mean_distortion(
+    views: &[Examples<OwnedTape<f32, Cpu>>],
+    batch: StepBatch<'_>,
+    perturbation: Perturbation,
+) -> f32 {
     let (mut sum, mut count) = (0.0f64, 0usize);
-    for (view, tensor) in views.iter().enumerate() {
+    let numbered = views.iter().enumerate();
+    for (view, tensor) in numbered.filter(|(view, _)| perturbation.applies_to(*view)) {
         let pairs = tensor.as_vec().into_iter().zip(batch.examples[view % 2]);
         sum += pairs.map(|(v, x)| f64::from((v - x).abs())).sum::<f64>();
         count += batch.examples[view % 2].len();

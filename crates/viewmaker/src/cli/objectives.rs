@@ -1,0 +1,99 @@
+//! `viewmaker objectives`
+
+use super::output;
+use crate::config::doc;
+use crate::error::Result;
+use clap::Args;
+use std::fmt::Write;
+use viewmaker_objective::{Entry, registry};
+
+/// List the objectives: loss, paper, what each needs, its options.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ObjectivesArgs {
+    /// Print JSON.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Print a table in Markdown.
+    #[arg(long)]
+    markdown: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  viewmaker objectives
+  viewmaker objectives --json
+  viewmaker train --modality image --objective moco-v2
+  viewmaker train --modality image --objective triplet --set objective.mining=hardest";
+
+pub(super) fn run(args: ObjectivesArgs) -> Result<()> {
+    if args.json {
+        return output::print_json(&registry());
+    }
+    let text = match args.markdown {
+        true => markdown(),
+        false => registry()
+            .iter()
+            .map(describe)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    };
+    output::print(text.trim_end())
+}
+
+/// Where an objective can be used.
+fn defined_on(entry: &Entry) -> &'static str {
+    match entry.branches.labels {
+        true => "every modality, labelled data",
+        false => "every modality",
+    }
+}
+
+fn describe(entry: &Entry) -> String {
+    let mut text = format!("{}: {}\n", entry.name, entry.title);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<10} {value}");
+    };
+    line("loss", entry.equation);
+    line("paper", entry.paper);
+    line("defined on", defined_on(entry));
+    line("needs", &entry.branches.describe());
+    line("viewmaker", entry.game);
+    for option in entry.options {
+        let key = format!("objective.{option}");
+        let meaning = doc(&key).unwrap_or_default();
+        line("option", &format!("{key}: {meaning}"));
+    }
+    for default in entry.defaults {
+        line("default", default);
+    }
+    text
+}
+
+/// The table of `docs/objectives.md`.
+fn markdown() -> String {
+    let mut text = String::from(
+        "# Objectives\n\nWritten by `viewmaker objectives --markdown`; a test compares.\n\n\
+         | name | loss | paper | defined on | needs | the viewmaker's gradient | options | defaults |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for entry in registry() {
+        let code = |words: &[&str]| {
+            let words = words.iter().map(|word| format!("`{word}`"));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let cells = [
+            format!("`{}`", entry.name),
+            format!("{}: {}", entry.title, entry.equation),
+            entry.paper.to_owned(),
+            defined_on(entry).to_owned(),
+            entry.branches.describe(),
+            entry.game.to_owned(),
+            code(entry.options),
+            code(entry.defaults),
+        ];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text
+}

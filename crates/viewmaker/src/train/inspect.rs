@@ -1,0 +1,61 @@
+//! A look at the embeddings between epochs, which leaves no trace in the run.
+
+use super::Trainer;
+use super::players::SeededNoise;
+use super::step::{StepBatch, example_tensor, request};
+use crate::error::Result;
+use crate::eval::collapse::Collapse;
+use crate::progress::Ui;
+use viewmaker_exec::Wanted;
+
+/// Examples that are looked at, where there are as many.
+const EXAMPLES: usize = 256;
+
+impl Trainer<'_> {
+    /// Shape of the embeddings of two views of the examples that training will see next, as the
+    /// objective sees them: normalised by the statistics of their batches.
+    pub(super) fn collapse(&self, epoch: u64) -> Result<Option<Collapse>> {
+        let batches = EXAMPLES.div_ceil(self.config.train.batch_size);
+        let mut views = [Vec::new(), Vec::new()];
+        let statistics = self.players.encoder.weights().state.clone();
+        for batch in self.loader.epoch(epoch as u32 + 1).take(batches) {
+            let batch = batch?;
+            let step_batch = StepBatch {
+                examples: [&batch.x, &batch.x],
+                dims: batch.dims,
+                indices: &batch.indices,
+                labels: &batch.labels,
+                step: self.progress.step + views[0].len() as u64,
+            };
+            for (view, rows) in views.iter_mut().enumerate() {
+                rows.extend(self.embed_view(step_batch, view));
+            }
+        }
+        self.players.encoder.weights_mut().state = statistics;
+        let [first, second] = &views;
+        Ok(Collapse::measure(
+            [first, second],
+            self.players.embedding_dim(),
+        ))
+    }
+
+    fn embed_view(&self, batch: StepBatch<'_>, view: usize) -> Vec<f32> {
+        let mut noise = SeededNoise {
+            seed: self.config.seed,
+        };
+        let perturbation = self.perturbation(self.progress.step);
+        let x = example_tensor(batch, view);
+        let request = request(batch, 0, view);
+        let view = perturbation.apply(&self.players, x, &mut noise, request);
+        self.players.embed(view, Wanted::Params).as_vec()
+    }
+
+    /// Tells the user when embeddings that were fine after the last epoch have collapsed.
+    pub(super) fn warn_of_collapse(&self, now: Option<Collapse>, ui: &mut dyn Ui) {
+        let dim = self.players.embedding_dim();
+        let warning = |collapse: Option<Collapse>| collapse?.warning(dim);
+        if let (None, Some(text)) = (warning(self.progress.collapse), warning(now)) {
+            ui.on_message(&text);
+        }
+    }
+}

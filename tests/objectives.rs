@@ -1,0 +1,367 @@
+//! Every objective on every modality: its loss falls when the encoder learns and rises when the
+//! viewmaker does; momentum encoder and queue step by step against a plain reference.
+
+use viewmaker::config::{Config, Update, ViewSource, preset};
+use viewmaker::model::Networks;
+use viewmaker::pictures;
+use viewmaker::train::companions::Companions;
+use viewmaker::train::players::{NoiseRequest, NoiseSource, Players};
+use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
+use viewmaker_data::{Batch, Draw, Splits};
+use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
+use viewmaker_exec::{Call, Tower, Wanted};
+use viewmaker_net::{Net, Purpose, zoo};
+use viewmaker_objective::{Objective, build, registry};
+use viewmaker_ops::{Mode, random::Philox};
+
+const BATCH: usize = 8;
+
+/// Small networks on a few embedded examples.
+fn config(modality: &str, objective: &str) -> Config {
+    let mut config = preset(modality);
+    config.data.options.embedded_train = 3 * BATCH;
+    config.data.options.embedded_test = 10;
+    config.data.options.image.size = 16;
+    config.viewmaker.widths = [4, 6, 8];
+    config.viewmaker.num_res_blocks = 1;
+    config.viewmaker.distortion_budget = 0.2;
+    config.encoder.embedding_dim = 16;
+    config.objective.name = objective.to_owned();
+    config.objective.queue = 2 * BATCH;
+    config.objective.negatives = 16;
+    config.objective.predictor_hidden = 12;
+    config
+}
+
+/// The same noise in every step.
+struct Still;
+
+impl NoiseSource for Still {
+    fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
+        let stream = 100 + request.channel * 2 + request.view;
+        Philox::new(7, stream, 0).fill_uniform(out);
+    }
+}
+
+/// Everything that a step needs.
+struct Bench {
+    players: Players,
+    companions: Companions,
+    objective: Box<dyn Objective>,
+    encoder_optimizer: Box<dyn Optimizer>,
+    viewmaker_optimizer: Option<Adam>,
+    batch: Batch,
+}
+
+fn adam(net: &Net) -> Adam {
+    Adam::new(net, [0.9, 0.999], 1e-8, 0.0, false)
+}
+
+impl Bench {
+    fn new(config: &Config, splits: &Splits, optimizer: fn(&Net) -> Box<dyn Optimizer>) -> Self {
+        let shape = splits.train.shape();
+        let networks = Networks::build(config, shape, splits.after_view.as_ref()).unwrap();
+        let players = networks.init(config, 3);
+        let (dim, examples) = (players.embedding_dim(), splits.train.len());
+        let objective = build(&config.objective, dim, examples, 3).unwrap();
+        let hidden = config.objective.predictor_hidden;
+        let predictor = zoo::predictor(zoo::PredictorConfig { dim, hidden }).unwrap();
+        let branches = objective.branches();
+        let companions = Companions::new(&branches, &players.encoder, predictor, optimizer, 3);
+        let learned = config.views.source == ViewSource::Learned;
+        let viewmaker = players.views.tower().filter(|_| learned);
+        let indices: Vec<usize> = (0..BATCH).map(|i| 3 * i).collect();
+        Self {
+            encoder_optimizer: optimizer(players.encoder.net()),
+            viewmaker_optimizer: viewmaker.map(|tower| adam(tower.net())),
+            companions,
+            objective,
+            batch: Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap(),
+            players,
+        }
+    }
+
+    fn step(&mut self, rates: StepRates) -> StepOutcome {
+        let batch = StepBatch {
+            examples: [&self.batch.x, &self.batch.x],
+            dims: self.batch.dims,
+            indices: &self.batch.indices,
+            labels: &self.batch.labels,
+            step: 0,
+        };
+        let mut learners = Learners {
+            players: &self.players,
+            encoder_optimizer: &mut *self.encoder_optimizer,
+            viewmaker_optimizer: match &mut self.viewmaker_optimizer {
+                Some(optimizer) => Some(optimizer),
+                None => None,
+            },
+            objective: &mut *self.objective,
+            companions: &mut self.companions,
+        };
+        learners.step(batch, rates, &mut Still).unwrap()
+    }
+
+    /// The losses of some steps on the same batch, with the objective's memory as it was before.
+    fn losses(&mut self, rates: StepRates, steps: usize) -> Vec<f32> {
+        let memory = self.objective.state();
+        let mut losses = Vec::new();
+        for _ in 0..steps {
+            losses.push(self.step(rates).encoder_loss);
+            self.objective.load_state(&memory).unwrap();
+        }
+        losses
+    }
+}
+
+const RATES: StepRates = StepRates {
+    update: Update::Simultaneous,
+    viewmaker_loss_weight: 1.0,
+    encoder_lr: 3e-3,
+    viewmaker_lr: None,
+    encoder_momentum: 0.9,
+    perturbation: Perturbation::FULL,
+};
+
+/// The encoder learns: the loss falls. The viewmaker learns alone: it rises.
+fn check(modality: &str) {
+    let splits = pictures::open_data(&config(modality, "ntxent")).unwrap();
+    for entry in registry() {
+        for source in [ViewSource::Learned, ViewSource::Noise, ViewSource::None] {
+            let mut config = config(modality, entry.name);
+            config.views.source = source;
+            if source == ViewSource::None && entry.name == "pull" {
+                continue; // Two equal views have distance 0 from the start.
+            }
+            let mut bench = Bench::new(&config, &splits, |net| Box::new(adam(net)));
+            let losses = bench.losses(RATES, 8);
+            let place = format!("{modality}, {}, {source:?}: {losses:?}", entry.name);
+            assert!(losses[7] < losses[0], "{place}");
+            let finite = losses.iter().all(|loss| loss.is_finite());
+            assert!(finite, "{place}");
+        }
+        for update in [Update::Simultaneous, Update::Alternating] {
+            let rates = StepRates {
+                update,
+                encoder_lr: 0.0,
+                viewmaker_lr: Some(3e-3),
+                encoder_momentum: 1.0,
+                ..RATES
+            };
+            let config = config(modality, entry.name);
+            let mut bench = Bench::new(&config, &splits, |net| Box::new(adam(net)));
+            let losses = bench.losses(rates, 6);
+            let place = format!("{modality}, {}, {update:?}: {losses:?}", entry.name);
+            assert!(losses[5] > losses[0], "{place}");
+        }
+    }
+}
+
+#[test]
+fn every_objective_trains_on_images() {
+    check("image");
+}
+
+#[test]
+fn every_objective_trains_on_speech() {
+    check("speech");
+}
+
+#[test]
+fn every_objective_trains_on_sensor_streams() {
+    check("sensor");
+}
+
+fn sgd(net: &Net) -> Box<dyn Optimizer> {
+    Box::new(Sgd::new(net, 0.0, 0.0))
+}
+
+/// What `tower` makes of the batch, and its running statistics afterwards.
+fn embed(tower: &Tower, batch: &Batch) -> (Vec<f32>, Vec<f32>) {
+    let copy = Tower::new(tower.weights().clone());
+    let call = Call {
+        output: copy.net().output(),
+        extra: &[],
+        mode: Mode::Train,
+        wanted: Wanted::Params,
+    };
+    let mut pass = copy.forward(&batch.x, batch.dims[0], Purpose::Inference, call);
+    let z = pass.value(call.output).to_vec();
+    let state = copy.weights().state.clone();
+    (z, state)
+}
+
+#[test]
+fn moco_moves_step_by_step_like_a_plain_reference() {
+    let mut config = config("image", "moco-v2");
+    config.views.source = ViewSource::None;
+    let splits = pictures::open_data(&config).unwrap();
+    let mut bench = Bench::new(&config, &splits, sgd);
+    let follower = bench.companions.momentum_encoder().unwrap().clone();
+    let dim = bench.players.embedding_dim();
+    let (momentum, length) = (0.75, config.objective.queue);
+    let queue = bench.objective.state()[0].2.clone();
+    let mut queue: Vec<Vec<f32>> = queue.chunks(dim).map(<[f32]>::to_vec).collect();
+    let mut next = 0;
+    for step in 0..3 {
+        let before = follower.weights().params.clone();
+        let (keys, statistics) = embed(&follower, &bench.batch);
+        bench.step(StepRates {
+            encoder_momentum: momentum,
+            encoder_lr: 0.1,
+            ..RATES
+        });
+        // The momentum encoder: average of weights, statistics of its own, never a gradient.
+        let encoder = bench.players.encoder.weights();
+        let pairs = before.iter().zip(&encoder.params);
+        let average: Vec<f32> = pairs
+            .map(|(own, other)| momentum * own + (1.0 - momentum) * other)
+            .collect();
+        assert!(encoder.params != before, "step {step}: the encoder moves");
+        assert!(follower.weights().params == average, "step {step}: weights");
+        assert!(
+            follower.weights().state == statistics,
+            "step {step}: statistics"
+        );
+        assert!(
+            follower.grads().iter().all(|g| *g == 0.0),
+            "step {step}: gradient"
+        );
+        // The queue: the keys from before the step, normalised, over the oldest rows.
+        for key in keys.chunks(dim) {
+            let length_of = key
+                .iter()
+                .map(|x| f64::from(*x).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            queue[next] = key
+                .iter()
+                .map(|x| (f64::from(*x) / length_of) as f32)
+                .collect();
+            next = (next + 1) % length;
+        }
+        let state = bench.objective.state();
+        assert_eq!(state[0].2, queue.concat(), "step {step}: queue");
+        assert_eq!(state[1].2, [next as f32], "step {step}: next row");
+    }
+}
+
+#[test]
+fn instdisc_moves_its_bank_like_a_plain_reference() {
+    let mut config = config("image", "instdisc");
+    config.views.source = ViewSource::None;
+    config.objective.bank_momentum = 0.25;
+    let splits = pictures::open_data(&config).unwrap();
+    let mut bench = Bench::new(&config, &splits, sgd);
+    let dim = bench.players.embedding_dim();
+    let mut bank = bench.objective.state()[0].2.clone();
+    for step in 0..3 {
+        let outcome = bench.step(RATES);
+        let z = &outcome.embeddings[0][0];
+        for (index, z) in bench.batch.indices.iter().zip(z.chunks(dim)) {
+            let unit = |row: &[f64]| -> Vec<f64> {
+                let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+                row.iter().map(|x| x / length).collect()
+            };
+            let u = unit(&z.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+            let row = &mut bank[index * dim..(index + 1) * dim];
+            let blend = row
+                .iter()
+                .zip(u)
+                .map(|(old, u)| 0.25 * f64::from(*old) + 0.75 * u);
+            let new = unit(&blend.collect::<Vec<_>>());
+            row.iter_mut()
+                .zip(new)
+                .for_each(|(row, new)| *row = new as f32);
+        }
+        let got = &bench.objective.state()[0].2;
+        let error = got.iter().zip(&bank).map(|(a, b)| (a - b).abs());
+        assert!(error.fold(0.0, f32::max) < 1e-6, "step {step}");
+    }
+}
+
+#[test]
+fn the_gradient_through_predictor_and_encoder_is_the_slope_of_the_loss() {
+    for name in ["byol", "moco-v3"] {
+        let mut config = config("image", name);
+        config.views.source = ViewSource::Noise;
+        let splits = pictures::open_data(&config).unwrap();
+        let mut bench = Bench::new(&config, &splits, sgd);
+        let lr = 1e-4;
+        // The momentum encoder stays, so that only the gradient moves the loss.
+        let rates = StepRates {
+            encoder_lr: lr,
+            encoder_momentum: 1.0,
+            ..RATES
+        };
+        let first = bench.step(rates).encoder_loss;
+        let square = |tower: &Tower| {
+            tower
+                .grads()
+                .iter()
+                .map(|g| f64::from(*g).powi(2))
+                .sum::<f64>()
+        };
+        let predictor = square(bench.companions.predictor().unwrap());
+        let slope = square(&bench.players.encoder) + predictor;
+        assert!(predictor > 0.0 && predictor < slope, "{name}");
+        let second = bench
+            .step(StepRates {
+                encoder_lr: 0.0,
+                ..rates
+            })
+            .encoder_loss;
+        let ratio = f64::from(first - second) / (f64::from(lr) * slope);
+        assert!((ratio - 1.0).abs() < 0.1, "{name}: {ratio}");
+    }
+}
+
+#[test]
+fn budget_warm_up_and_single_views_scale_the_perturbation() {
+    use viewmaker::config::Perturbs;
+    let config = config("image", "ntxent");
+    let splits = pictures::open_data(&config).unwrap();
+    let distortion = |perturbation| {
+        let mut bench = Bench::new(&config, &splits, sgd);
+        bench.step(StepRates {
+            perturbation,
+            ..RATES
+        })
+    };
+    let full = distortion(Perturbation::FULL);
+    let quarter = distortion(Perturbation {
+        strength: 0.25,
+        ..Perturbation::FULL
+    });
+    let ratio = quarter.mean_distortion / full.mean_distortion;
+    assert!((ratio - 0.25).abs() < 1e-4, "{ratio}");
+    let first = distortion(Perturbation {
+        perturbs: Perturbs::First,
+        ..Perturbation::FULL
+    });
+    let bench = Bench::new(&config, &splits, sgd);
+    assert_eq!(first.embeddings[0][0], full.embeddings[0][0]);
+    assert_ne!(first.embeddings[0][1], full.embeddings[0][1]);
+    // The running statistics play no part in training, so that the order of views does not matter.
+    let (clean, _) = embed(&bench.players.encoder, &bench.batch);
+    assert_eq!(first.embeddings[0][1], clean);
+}
+
+#[test]
+fn objectives_with_labels_refuse_data_without() {
+    let mut config = config("image", "supcon");
+    config.data.options.embedded_train = 3 * BATCH;
+    let mut splits = pictures::open_data(&config).unwrap();
+    splits.class_names.clear();
+    let error = viewmaker::train::Trainer::new(&config, &splits)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("\"supcon\"") && error.contains("use labelled data"),
+        "{error}"
+    );
+    config.objective.name = "ntxent".to_owned();
+    config.train.batch_size = BATCH;
+    assert!(viewmaker::train::Trainer::new(&config, &splits).is_ok());
+}
