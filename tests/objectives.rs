@@ -68,7 +68,7 @@ impl Bench {
         let predictor = zoo::predictor(zoo::PredictorConfig { dim, hidden }).unwrap();
         let branches = objective.branches();
         let companions = Companions::new(&branches, &players.encoder, predictor, optimizer, 3);
-        let learned = config.views.source == ViewSource::Learned;
+        let learned = config.views.source == ViewSource::Learned.into();
         let viewmaker = players.views.tower().filter(|_| learned);
         let indices: Vec<usize> = (0..BATCH).map(|i| 3 * i).collect();
         Self {
@@ -129,7 +129,7 @@ fn check(modality: &str) {
     for entry in registry() {
         for source in [ViewSource::Learned, ViewSource::Noise, ViewSource::None] {
             let mut config = config(modality, entry.name);
-            config.views.source = source;
+            config.views.source = source.into();
             if source == ViewSource::None && entry.name == "pull" {
                 continue; // Two equal views have distance 0 from the start.
             }
@@ -194,7 +194,7 @@ fn embed(tower: &Tower, batch: &Batch) -> (Vec<f32>, Vec<f32>) {
 #[test]
 fn moco_moves_step_by_step_like_a_plain_reference() {
     let mut config = config("image", "moco-v2");
-    config.views.source = ViewSource::None;
+    config.views.source = ViewSource::None.into();
     let splits = pictures::open_data(&config).unwrap();
     let mut bench = Bench::new(&config, &splits, sgd);
     let follower = bench.companions.momentum_encoder().unwrap().clone();
@@ -249,7 +249,7 @@ fn moco_moves_step_by_step_like_a_plain_reference() {
 #[test]
 fn instdisc_moves_its_bank_like_a_plain_reference() {
     let mut config = config("image", "instdisc");
-    config.views.source = ViewSource::None;
+    config.views.source = ViewSource::None.into();
     config.objective.bank_momentum = 0.25;
     let splits = pictures::open_data(&config).unwrap();
     let mut bench = Bench::new(&config, &splits, sgd);
@@ -284,7 +284,7 @@ fn instdisc_moves_its_bank_like_a_plain_reference() {
 fn the_gradient_through_predictor_and_encoder_is_the_slope_of_the_loss() {
     for name in ["byol", "moco-v3"] {
         let mut config = config("image", name);
-        config.views.source = ViewSource::Noise;
+        config.views.source = ViewSource::Noise.into();
         let splits = pictures::open_data(&config).unwrap();
         let mut bench = Bench::new(&config, &splits, sgd);
         let lr = 1e-4;

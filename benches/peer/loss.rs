@@ -7,7 +7,7 @@ use dfdx::prelude::{
     AsArray, Backward, Cpu, Gradients, PutTape, SplitTape, Tensor, TensorFromVec, Trace,
 };
 use viewmaker::error::{Error, Result};
-use viewmaker_objective::{BatchInfo, Objective, ObjectiveConfig};
+use viewmaker_objective::{BatchInfo, Objective, ObjectiveConfig, Outputs};
 
 type Rows = Tensor<(usize, usize), f32, Cpu>;
 
@@ -44,14 +44,15 @@ impl Loss {
     }
 
     fn differentiate(&mut self) -> Result<(f32, Gradients<f32, Cpu>)> {
-        let traced = self.views.iter().map(|z| z.leaky_trace()).collect();
+        let traced = self.views.iter().map(|z| z.leaky_trace());
         let batch = BatchInfo {
             indices: &self.indices,
+            labels: &[],
             pass: 0,
         };
         let loss = self
             .objective
-            .loss(traced, &batch)
+            .loss(Outputs::of(traced.collect()), &batch)
             .map_err(|error| Error::failure(error.to_string()))?;
         let (loss, tape) = loss.split_tape();
         let value = loss.array();

@@ -15,6 +15,7 @@ const T: f64 = 0.3;
 
 type Rows = Vec<[f64; D]>;
 type Loss = Scalar<f64, OwnedTape<f64, Cpu>>;
+type Traced = Matrix<f64, OwnedTape<f64, Cpu>>;
 type TestResult = Result<(), ObjectiveError>;
 
 fn rows(stream: u32) -> Rows {
@@ -42,10 +43,7 @@ fn squared_distance(a: &[f64; D], b: &[f64; D]) -> f64 {
 
 /// Compares value and gradient (by central differences of `want`) in both arguments.
 fn check(
-    got: fn(
-        Matrix<f64, OwnedTape<f64, Cpu>>,
-        Matrix<f64, OwnedTape<f64, Cpu>>,
-    ) -> Result<Loss, ObjectiveError>,
+    got: fn(Traced, Traced) -> Result<Loss, ObjectiveError>,
     want: &dyn Fn(&Rows, &Rows) -> f64,
 ) -> TestResult {
     let (x, y) = (rows(0), rows(1));

@@ -198,8 +198,8 @@ pub fn cases() -> Vec<Case> {
         (instance(), vec![Follower::Add], small, Mode::Train),
         (instance(), vec![Follower::Add, leaky], small, Mode::Train),
     ] {
-        let parts = tail.iter().copied();
-        let op = parts.fold(Some(FusedNorm::new(norm)), |op, next| op?.then(next));
+        let mut parts = tail.iter().copied();
+        let op = parts.try_fold(FusedNorm::new(norm), |op, next| op.then(next));
         let Some(op) = op else { continue };
         let inputs = vec![dims; 1 + usize::from(op.tail.add)];
         let name = format!("{} {dims} {mode:?}", op.name());

@@ -128,7 +128,11 @@ impl<'a> Trainer<'a> {
             config.seed,
         )?;
         if let Some(recipe) = config.recipe()? {
-            loader = loader.with_views(Arc::new(recipe), objective.views().min(2), config.seed);
+            loader = loader.with_views(
+                Arc::new(recipe),
+                objective.branches().views().min(2),
+                config.seed,
+            );
         }
         let viewmaker_optimizer = match &players.views {
             Views::Learned(tower) => Some(optimizer(&config.optim.viewmaker, tower.net())),

@@ -60,9 +60,7 @@ impl WithSimd for ToPanels<'_> {
         let mut taps: Taps = [[0.0; MOST_LANES]; SIZE * SIZE];
         for first in (0..padded(columns)).step_by(S::F32_LANES) {
             let lanes = S::F32_LANES.min(columns.saturating_sub(first));
-            for tap in &mut taps {
-                *tap = [0.0; MOST_LANES];
-            }
+            taps.fill([0.0; MOST_LANES]);
             for row in 0..rows {
                 for lane in 0..lanes {
                     let at = row * row_step + (first + lane) * column_step;
