@@ -7,7 +7,7 @@
 //! from the input, or read from the output where there is a summand. No value between the parts is
 //! stored. The bits are those of the separate operations.
 //!
-//! Formulas: see the two normalisations, [`Add`](crate::add::Add) and [`Activation`].
+//! Formulas: see the two normalisations, [`Add`] and [`Activation`].
 
 mod reference;
 
