@@ -9,9 +9,13 @@ use viewmaker::train::players::{NoiseRequest, NoiseSource, Players};
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_data::{Batch, Draw, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
-use viewmaker_exec::{Call, Tower, Wanted};
-use viewmaker_net::{Net, Purpose, zoo};
-use viewmaker_objective::{Objective, build, registry};
+use viewmaker_exec::{Call, Tower, Wanted, Weights};
+use viewmaker_net::{Net, NetBuilder, Purpose, zoo};
+use viewmaker_objective::{Mining, Objective, build, registry};
+use viewmaker_ops::activation::Activation;
+use viewmaker_ops::conv2d::{Conv2d, ConvInit, Padding};
+use viewmaker_ops::linear::Linear;
+use viewmaker_ops::pool::GlobalAvgPool;
 use viewmaker_ops::{Mode, random::Philox};
 
 const BATCH: usize = 8;
@@ -53,6 +57,17 @@ struct Bench {
     batch: Batch,
 }
 
+/// The same noise for both halves of a batch.
+struct Halves;
+
+impl NoiseSource for Halves {
+    fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
+        let (first, second) = out.split_at_mut(out.len() / 2);
+        Still.uniform(request, first);
+        second.copy_from_slice(first);
+    }
+}
+
 fn adam(net: &Net) -> Adam {
     Adam::new(net, [0.9, 0.999], 1e-8, 0.0, false)
 }
@@ -82,6 +97,10 @@ impl Bench {
     }
 
     fn step(&mut self, rates: StepRates) -> StepOutcome {
+        self.step_with(rates, &mut Still)
+    }
+
+    fn step_with(&mut self, rates: StepRates, noise: &mut dyn NoiseSource) -> StepOutcome {
         let batch = StepBatch {
             examples: [&self.batch.x, &self.batch.x],
             dims: self.batch.dims,
@@ -99,7 +118,7 @@ impl Bench {
             objective: &mut *self.objective,
             companions: &mut self.companions,
         };
-        learners.step(batch, rates, &mut Still).unwrap()
+        learners.step(batch, rates, noise).unwrap()
     }
 
     /// The losses of some steps on the same batch, with the objective's memory as it was before.
@@ -120,6 +139,7 @@ const RATES: StepRates = StepRates {
     encoder_lr: 3e-3,
     viewmaker_lr: None,
     encoder_momentum: 0.9,
+    chunk: 0,
     perturbation: Perturbation::FULL,
 };
 
@@ -314,6 +334,118 @@ fn the_gradient_through_predictor_and_encoder_is_the_slope_of_the_loss() {
         let ratio = f64::from(first - second) / (f64::from(lr) * slope);
         assert!((ratio - 1.0).abs() < 0.1, "{name}: {ratio}");
     }
+}
+
+/// Losses, embeddings and gradients of all networks after a step in chunks of `chunk` examples.
+fn gradients(bench: &mut Bench, chunk: usize, noise: &mut dyn NoiseSource) -> Vec<Vec<f32>> {
+    let rates = StepRates {
+        chunk,
+        viewmaker_lr: Some(0.0),
+        encoder_lr: 0.0,
+        ..RATES
+    };
+    let outcome = bench.step_with(rates, noise);
+    let mut all = vec![vec![outcome.encoder_loss], vec![outcome.mean_distortion]];
+    all.extend(outcome.embeddings.concat());
+    let encoder = Some(&bench.players.encoder);
+    let views = bench.players.views.tower();
+    let towers = [encoder, views, bench.companions.predictor()];
+    all.extend(
+        towers
+            .into_iter()
+            .flatten()
+            .map(|tower| tower.grads().to_vec()),
+    );
+    all.extend(bench.objective.state().into_iter().map(|tensor| tensor.2));
+    all
+}
+
+/// Compares to 1e-5 of the largest element.
+fn assert_same(whole: &[Vec<f32>], chunked: &[Vec<f32>], place: &str) {
+    assert_eq!(whole.len(), chunked.len());
+    for (number, (whole, chunked)) in whole.iter().zip(chunked).enumerate() {
+        let largest = whole.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let errors = whole.iter().zip(chunked).map(|(a, b)| (a - b).abs());
+        let error = errors.fold(0.0, f32::max);
+        assert!(
+            largest > 0.0 || number > 1,
+            "{place}, part {number}: nothing to compare"
+        );
+        // A loss is a difference of numbers of the size of 1.
+        let scale = if number == 0 { 1.0 } else { largest };
+        assert!(
+            error <= 1e-5 * scale,
+            "{place}, part {number}: {error} of {largest}"
+        );
+    }
+}
+
+#[test]
+fn gradient_caching_equals_one_pass() {
+    // Both halves of the batch are equal, and so are their batch-norm statistics: then ghost batch
+    // norm gives the same gradient of every weight as batch norm over the whole batch.
+    let splits = pictures::open_data(&config("image", "ntxent")).unwrap();
+    let indices: Vec<usize> = (0..BATCH).map(|i| 3 * (i % (BATCH / 2))).collect();
+    for entry in registry() {
+        let mut config = config("image", entry.name);
+        // Equal examples are equally hard: mining would choose by rounding errors.
+        config.objective.mining = Mining::Random;
+        let make = || {
+            let mut bench = Bench::new(&config, &splits, sgd);
+            bench.batch = Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap();
+            bench
+        };
+        let whole = gradients(&mut make(), 0, &mut Halves);
+        let chunked = gradients(&mut make(), BATCH / 2, &mut Halves);
+        assert_same(&whole, &chunked, entry.name);
+    }
+}
+
+#[test]
+fn gradient_caching_is_exact_for_any_examples_without_batch_norm() {
+    let splits = pictures::open_data(&config("image", "ntxent")).unwrap();
+    for name in ["viewmaker-simclr", "moco-v2", "triplet"] {
+        let config = config("image", name);
+        let make = || {
+            let mut bench = Bench::new(&config, &splits, sgd);
+            let net = encoder_without_norm(splits.train.shape());
+            bench.players.encoder = Tower::new(Weights::init(net.into(), 3, 1));
+            bench.encoder_optimizer = sgd(bench.players.encoder.net());
+            let branches = bench.objective.branches();
+            let encoder = &bench.players.encoder;
+            let predictor = zoo::predictor(zoo::PredictorConfig { dim: 16, hidden: 4 }).unwrap();
+            bench.companions = Companions::new(&branches, encoder, predictor, sgd, 3);
+            bench
+        };
+        let whole = gradients(&mut make(), 0, &mut Still);
+        for chunk in [2, 4] {
+            let chunked = gradients(&mut make(), chunk, &mut Still);
+            assert_same(&whole, &chunked, &format!("{name} in chunks of {chunk}"));
+        }
+    }
+}
+
+/// A convolution, pooling and a linear layer of 16 features.
+fn encoder_without_norm(shape: [usize; 3]) -> Net {
+    let mut b = NetBuilder::new("no norm");
+    let x = b.input("x", shape).unwrap();
+    let conv = Conv2d {
+        out_channels: 8,
+        kernel: 3,
+        stride: 2,
+        padding: Padding::Zero(1),
+        bias: true,
+        init: ConvInit::PyTorchDefault,
+    };
+    let y = b.apply("conv", conv, &[x]).unwrap();
+    let y = b.apply("relu", Activation::Relu, &[y]).unwrap();
+    let y = b.apply("pool", GlobalAvgPool, &[y]).unwrap();
+    let linear = Linear {
+        out_features: 16,
+        bias: true,
+    };
+    b.apply("fc", linear, &[y]).unwrap();
+    b.finish()
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl Step {
             encoder_lr: optim.encoder.lr,
             viewmaker_lr: Some(optim.viewmaker.lr),
             encoder_momentum: 0.0,
+            chunk: 0,
             perturbation: Perturbation::FULL,
         };
         let batch = StepBatch {

@@ -189,6 +189,7 @@ fn check(case: &Case) -> Result<(), GoldenError> {
         encoder_lr: number("lr_encoder") as f32,
         viewmaker_lr: Some(number("lr_viewmaker") as f32),
         encoder_momentum: 0.0,
+        chunk: 0,
         perturbation: Perturbation::FULL,
     };
     let mut report = Report::new(case);

@@ -44,6 +44,7 @@ pub(super) fn run(args: SummaryArgs) -> Result<()> {
                 "event": "result",
                 "shape": shape,
                 "batch_size": config.train.batch_size,
+                "examples_at_once": config.train.examples_at_once(),
                 "networks": nets,
             }))
         }
@@ -54,21 +55,21 @@ pub(super) fn run(args: SummaryArgs) -> Result<()> {
     }
 }
 
-/// Bytes of one forward and backward pass over a batch.
+/// Bytes of one forward and backward pass over the examples that are in memory at once.
 fn plan_bytes(net: &Net, config: &Config) -> usize {
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         threads => threads,
     };
-    let batch = config.train.batch_size;
+    let batch = config.train.examples_at_once();
     Plan::new(net, batch, threads, Purpose::Training, Keep::Outputs).bytes()
 }
 
 fn net_text(net: &Net, config: &Config) -> String {
     let mebibytes = plan_bytes(net, config) as f64 / f64::from(1 << 20);
-    let batch = config.train.batch_size;
+    let batch = config.train.examples_at_once();
     format!(
-        "{}\n  memory: {mebibytes:.1} MiB for a training pass over a batch of {batch}",
+        "{}\n  memory: {mebibytes:.1} MiB for a training pass over {batch} examples",
         Summary::new(net)
     )
 }

@@ -430,6 +430,10 @@ const DOCS: &[(&str, &str)] = &[
     ),
     ("train", "The course of training."),
     ("train.batch_size", "Examples of a step."),
+    (
+        "train.chunk",
+        "Examples in memory at once: the whole batch's gradient in two passes over chunks; 0: off.",
+    ),
     ("train.epochs", "Passes over the training data."),
     ("train.steps", "Steps in all, instead of epochs."),
     (

@@ -70,6 +70,7 @@ fn common(modality: &str) -> Config {
         objective: ObjectiveConfig::default(),
         train: TrainSection {
             batch_size: 64,
+            chunk: 0,
             epochs: 8,
             steps: None,
             update: Update::Simultaneous,

@@ -143,6 +143,8 @@ pub enum Projection {
 pub struct TrainSection {
     /// Examples of a step.
     pub batch_size: usize,
+    /// Examples whose activations are kept at once; 0: those of the whole batch.
+    pub chunk: usize,
     /// Passes over the training data.
     pub epochs: u64,
     /// Steps in all, instead of `epochs`.
@@ -161,6 +163,16 @@ pub struct TrainSection {
     pub keep_checkpoints: usize,
     /// Epochs between measurements of the kNN accuracy; 0: only before and after training.
     pub knn_every: u64,
+}
+
+impl TrainSection {
+    /// Examples whose activations are in memory at the same time.
+    pub fn examples_at_once(&self) -> usize {
+        match self.chunk {
+            0 => self.batch_size,
+            chunk => chunk,
+        }
+    }
 }
 
 /// Order in which encoder and viewmaker move.

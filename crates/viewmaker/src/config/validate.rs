@@ -91,6 +91,10 @@ fn objective(config: &Config) -> Result<(), ConfigError> {
 
 fn train(section: &TrainSection) -> Result<(), ConfigError> {
     at_least("train.batch_size", section.batch_size, 2)?;
+    let (chunk, batch) = (section.chunk, section.batch_size);
+    let divides = chunk == 0 || (chunk > 1 && batch.is_multiple_of(chunk));
+    let expected = format!("0, or 2 or more that divide train.batch_size = {batch}");
+    check("train.chunk", chunk, divides, &expected)?;
     at_least("train.epochs", section.epochs, 1)?;
     at_least("train.steps", section.steps.unwrap_or(1), 1)?;
     not_negative("train.viewmaker_loss_weight", section.viewmaker_loss_weight)?;

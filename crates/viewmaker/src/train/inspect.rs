@@ -1,6 +1,7 @@
 //! A look at the embeddings between epochs, which leaves no trace in the run.
 
 use super::Trainer;
+use super::cached::chunks;
 use super::players::SeededNoise;
 use super::step::{StepBatch, example_tensor, request};
 use crate::error::Result;
@@ -15,6 +16,7 @@ impl Trainer<'_> {
     /// Shape of the embeddings of two views of the examples that training will see next, as the
     /// objective sees them: normalised by the statistics of their batches.
     pub(super) fn collapse(&self, epoch: u64) -> Result<Option<Collapse>> {
+        let at_once = self.config.train.examples_at_once();
         let batches = EXAMPLES.div_ceil(self.config.train.batch_size);
         let mut views = [Vec::new(), Vec::new()];
         let statistics = self.players.encoder.weights().state.clone();
@@ -27,8 +29,11 @@ impl Trainer<'_> {
                 labels: &batch.labels,
                 step: self.progress.step + views[0].len() as u64,
             };
-            for (view, rows) in views.iter_mut().enumerate() {
-                rows.extend(self.embed_view(step_batch, view));
+            let parts = chunks(step_batch, at_once).into_iter();
+            for (_, part) in parts.take(EXAMPLES.div_ceil(at_once)) {
+                for (view, rows) in views.iter_mut().enumerate() {
+                    rows.extend(self.embed_view(part, view));
+                }
             }
         }
         self.players.encoder.weights_mut().state = statistics;

@@ -1,5 +1,6 @@
 //! Training: the loop over epochs and steps, its measurements, its checkpoints.
 
+mod cached;
 pub mod companions;
 mod inspect;
 pub mod players;
@@ -376,6 +377,7 @@ impl<'a> Trainer<'a> {
                 _ => Some(rate(&optim.viewmaker)),
             },
             encoder_momentum: self.encoder_momentum(step),
+            chunk: self.config.train.chunk,
             perturbation: self.perturbation(step),
         }
     }

@@ -46,6 +46,8 @@ pub struct StepRates {
     pub viewmaker_lr: Option<f32>,
     /// What a momentum encoder keeps of itself in this step.
     pub encoder_momentum: f32,
+    /// Examples whose activations are kept at once; 0: all.
+    pub chunk: usize,
     /// Which views are perturbed, and how much of the perturbation is applied.
     pub perturbation: Perturbation,
 }
@@ -120,7 +122,7 @@ pub struct Learners<'a> {
 
 /// Who learns from a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Learning {
+pub(super) enum Learning {
     Encoder,
     Viewmaker,
     Both,
@@ -128,7 +130,7 @@ enum Learning {
 
 impl Learning {
     /// What the encoder's backward pass has to produce.
-    const fn wanted(self) -> Wanted {
+    pub(super) const fn wanted(self) -> Wanted {
         match self {
             Self::Encoder => Wanted::Params,
             Self::Viewmaker => Wanted::Inputs,
@@ -142,11 +144,11 @@ impl Learning {
 }
 
 /// Values of a pass.
-struct Done {
-    loss: f32,
-    embeddings: Vec<Vec<f32>>,
-    targets: Vec<Vec<f32>>,
-    mean_distortion: f32,
+pub(super) struct Done {
+    pub(super) loss: f32,
+    pub(super) embeddings: Vec<Vec<f32>>,
+    pub(super) targets: Vec<Vec<f32>>,
+    pub(super) mean_distortion: f32,
 }
 
 impl Done {
@@ -215,61 +217,76 @@ impl Learners<'_> {
     fn pass(
         &mut self,
         batch: StepBatch<'_>,
+        moment: (u32, Learning),
+        rates: StepRates,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Done, ObjectiveError> {
+        self.zero_grads(moment.1);
+        let done = match (1..batch.dims[0]).contains(&rates.chunk) {
+            true => self.cached_pass(batch, moment, rates, noise)?,
+            false => self.whole_pass(batch, moment, rates, noise)?,
+        };
+        let info = info(batch, moment.0);
+        let profiler = self.profiler();
+        profiler.time(Part::Objective, || {
+            self.objective.observe(&done.seen(), &info)
+        })?;
+        Ok(done)
+    }
+
+    /// A pass over all examples at once.
+    fn whole_pass(
+        &mut self,
+        batch: StepBatch<'_>,
         (pass, learning): (u32, Learning),
         rates: StepRates,
         noise: &mut dyn NoiseSource,
     ) -> Result<Done, ObjectiveError> {
-        let weight = match learning {
-            Learning::Viewmaker => -rates.viewmaker_loss_weight,
-            Learning::Encoder | Learning::Both => 1.0,
-        };
-        self.zero_grads(learning);
-        let views = self.views(batch, (pass, learning), rates.perturbation, noise);
+        let views = self.objective.branches().views();
+        let views: Vec<_> = (0..views)
+            .map(|view| self.view(batch, view, (pass, learning), rates.perturbation, noise))
+            .collect();
         let profiler = self.profiler();
         let mean_distortion = profiler.time(Part::Distortion, || {
             mean_distortion(&views, batch, rates.perturbation)
         });
         let (outputs, targets) = self.outputs(views, learning.wanted());
         let embeddings = outputs.embeddings.iter().map(|z| z.as_vec()).collect();
-        let info = info(batch, pass);
-        let loss = self.objective.loss(outputs, &info)? * weight;
-        let (value, tape) = loss.split_tape();
-        let done = Done {
-            loss: value.array(),
+        let loss = profiler.time(Part::Objective, || {
+            let loss = self.objective.loss(outputs, &info(batch, pass))?;
+            let (value, tape) = (loss * weight(learning, rates)).split_tape();
+            let loss = value.array();
+            if loss.is_finite() {
+                value.put_tape(tape).backward();
+            }
+            Ok(loss)
+        })?;
+        Ok(Done {
+            loss,
             embeddings,
             targets,
             mean_distortion,
-        };
-        if done.loss.is_finite() {
-            value.put_tape(tape).backward();
-        }
-        self.objective.observe(&done.seen(), &info)?;
-        Ok(done)
+        })
     }
 
-    /// The views that the objective asks for: those from which the viewmaker learns on its tape, the
-    /// others on tapes of their own.
-    fn views(
+    /// View number `view`: on the viewmaker's tape if the viewmaker learns from it, else on a tape of
+    /// its own.
+    pub(super) fn view(
         &self,
         batch: StepBatch<'_>,
+        view: usize,
         (pass, learning): (u32, Learning),
         perturbation: Perturbation,
         noise: &mut dyn NoiseSource,
-    ) -> Vec<Examples<OwnedTape<f32, Cpu>>> {
-        let branches = self.objective.branches();
-        let mut make = |view: usize| {
-            let x = example_tensor(batch, view);
-            let request = request(batch, pass, view);
-            let traced = learning.traces_views() && branches.online.contains(&view);
-            match traced {
-                true => perturbation.apply(self.players, x.leaky_traced(), noise, request),
-                false => {
-                    let fixed = perturbation.apply(self.players, x, noise, request);
-                    fixed.leaky_traced()
-                }
-            }
-        };
-        (0..branches.views()).map(&mut make).collect()
+    ) -> Examples<OwnedTape<f32, Cpu>> {
+        let x = example_tensor(batch, view);
+        let request = request(batch, pass, view);
+        let online = self.objective.branches().online.contains(&view);
+        if online && learning.traces_views() {
+            return perturbation.apply(self.players, x.leaky_traced(), noise, request);
+        }
+        let fixed = perturbation.apply(self.players, x, noise, request);
+        fixed.leaky_traced()
     }
 
     /// What the networks make of the views, and the values of the targets.
@@ -334,7 +351,15 @@ impl Learners<'_> {
     }
 }
 
-fn info(batch: StepBatch<'_>, pass: u32) -> BatchInfo<'_> {
+/// The factor on the loss for whoever learns.
+pub(super) fn weight(learning: Learning, rates: StepRates) -> f32 {
+    match learning {
+        Learning::Encoder | Learning::Both => 1.0,
+        Learning::Viewmaker => -rates.viewmaker_loss_weight,
+    }
+}
+
+pub(super) fn info(batch: StepBatch<'_>, pass: u32) -> BatchInfo<'_> {
     BatchInfo {
         indices: batch.indices,
         labels: batch.labels,
@@ -358,8 +383,8 @@ pub(super) fn example_tensor(batch: StepBatch<'_>, view: usize) -> Tensor<Maps, 
 }
 
 /// Mean absolute difference between perturbed views and examples.
-fn mean_distortion(
-    views: &[Examples<OwnedTape<f32, Cpu>>],
+pub(super) fn mean_distortion<T: Tape<f32, Cpu>>(
+    views: &[Examples<T>],
     batch: StepBatch<'_>,
     perturbation: Perturbation,
 ) -> f32 {

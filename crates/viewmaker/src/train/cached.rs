@@ -1,0 +1,243 @@
+//! Gradient caching: the gradient of a large batch in the memory of a small one.
+//!
+//! First all embeddings are computed chunk by chunk, without keeping activations; then the loss and
+//! its gradient with respect to the embeddings; then every chunk is computed again, on a tape, and the
+//! embeddings' gradient flows back through it. The sum over chunks is the gradient of one pass over the
+//! whole batch, exact up to rounding, because the loss sees a chunk only through its embeddings.
+//!
+//! Batch norm normalises by the statistics of a chunk, so with it the result is the gradient of one pass
+//! in which batch norm does so (ghost batch norm). Running statistics move once per chunk, in the
+//! second computation.
+//!
+//! Source: Gao, Zhang, Han & Callan, *Scaling Deep Contrastive Learning Batch Size under Memory Limited
+//! Setup* (RepL4NLP 2021), section 3.2.
+
+use super::players::{NoiseRequest, NoiseSource};
+use super::step::{Done, Learners, Learning, StepBatch, StepRates, example_tensor, info, request};
+use super::step::{mean_distortion, weight};
+use dfdx::prelude::{
+    AsArray, Backward, Cpu, HasShape, PutTape, Rank0, SplitTape, SumTo, Tensor, TensorFromVec,
+    Trace,
+};
+use viewmaker_exec::{Part, Vectors, Wanted};
+use viewmaker_objective::{ObjectiveError, Outputs};
+
+/// A whole batch of embeddings.
+type Leaf = Tensor<Vectors, f32, Cpu>;
+
+/// Embeddings of a batch as they grow chunk by chunk: one entry a view.
+#[derive(Debug, Default)]
+struct Cache {
+    embeddings: Vec<Vec<f32>>,
+    predictions: Vec<Vec<f32>>,
+    targets: Vec<Vec<f32>>,
+}
+
+impl Learners<'_> {
+    /// What [`Learners::pass`] does, in chunks of `rates.chunk` examples.
+    pub(super) fn cached_pass(
+        &mut self,
+        batch: StepBatch<'_>,
+        (pass, learning): (u32, Learning),
+        rates: StepRates,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Done, ObjectiveError> {
+        let statistics = self.statistics();
+        let (cache, mean_distortion) = self.cache(batch, pass, rates, noise);
+        let profiler = self.profiler();
+        let (loss, gradients) = profiler.time(Part::Objective, || {
+            self.loss_of(&cache, batch, (pass, learning), rates)
+        })?;
+        self.restore(statistics);
+        if loss.is_finite() {
+            self.replay(batch, (pass, learning), rates, noise, &gradients);
+        }
+        Ok(Done {
+            loss,
+            embeddings: cache.embeddings,
+            targets: cache.targets,
+            mean_distortion,
+        })
+    }
+
+    /// All embeddings, without activations, and the mean distortion.
+    fn cache(
+        &self,
+        batch: StepBatch<'_>,
+        pass: u32,
+        rates: StepRates,
+        noise: &mut dyn NoiseSource,
+    ) -> (Cache, f32) {
+        let branches = self.objective.branches();
+        let mut cache = Cache::default();
+        let mut distortion = 0.0;
+        let chunks = chunks(batch, rates.chunk);
+        for (first, chunk) in &chunks {
+            let mut noise = ChunkNoise::new(noise, batch, *first, *chunk);
+            let views: Vec<_> = (0..branches.views())
+                .map(|view| {
+                    let (x, request) = (example_tensor(*chunk, view), request(*chunk, pass, view));
+                    let players = self.players;
+                    rates.perturbation.apply(players, x, &mut noise, request)
+                })
+                .collect();
+            distortion += self.profiler().time(Part::Distortion, || {
+                mean_distortion(&views, *chunk, rates.perturbation)
+            });
+            let targets = branches.target.iter();
+            let targets = targets.filter_map(|view| self.companions.target(&views[*view]));
+            append(&mut cache.targets, targets.map(|z| z.as_vec()));
+            let online = branches.online.iter().map(|view| views[*view].clone());
+            let (z, predictions): (Vec<_>, Vec<_>) = online
+                .map(|view| self.players.embed(view, Wanted::Params))
+                .map(|z| self.companions.predict(z, Wanted::Params))
+                .unzip();
+            append(&mut cache.embeddings, z.iter().map(|z| z.as_vec()));
+            let predictions = predictions.iter().flatten();
+            append(&mut cache.predictions, predictions.map(|p| p.as_vec()));
+        }
+        (cache, distortion / chunks.len() as f32)
+    }
+
+    /// The loss, and its gradient with respect to what the networks gave last for every online view.
+    fn loss_of(
+        &mut self,
+        cache: &Cache,
+        batch: StepBatch<'_>,
+        (pass, learning): (u32, Learning),
+        rates: StepRates,
+    ) -> Result<(f32, Vec<Vec<f32>>), ObjectiveError> {
+        let shape = (batch.dims[0], self.players.embedding_dim());
+        let device = Cpu::default();
+        let leaves = |rows: &[Vec<f32>]| -> Vec<Leaf> {
+            let leaf = |rows: &Vec<f32>| device.tensor_from_vec(rows.clone(), shape);
+            rows.iter().map(leaf).collect()
+        };
+        let (embeddings, predictions) = (leaves(&cache.embeddings), leaves(&cache.predictions));
+        let outputs = Outputs {
+            embeddings: embeddings.iter().map(|z| z.leaky_trace()).collect(),
+            predictions: predictions.iter().map(|p| p.leaky_trace()).collect(),
+            targets: leaves(&cache.targets),
+        };
+        let loss = self.objective.loss(outputs, &info(batch, pass))?;
+        let (value, tape) = (loss * weight(learning, rates)).split_tape();
+        let loss = value.array();
+        if !loss.is_finite() {
+            return Ok((loss, Vec::new()));
+        }
+        let gradients = value.put_tape(tape).backward();
+        let last = match predictions.is_empty() {
+            true => embeddings,
+            false => predictions,
+        };
+        let gradient = |leaf: &Leaf| gradients.get(leaf).as_vec();
+        Ok((loss, last.iter().map(gradient).collect()))
+    }
+
+    /// Computes every chunk again and lets its part of the gradients flow back.
+    fn replay(
+        &self,
+        batch: StepBatch<'_>,
+        (pass, learning): (u32, Learning),
+        rates: StepRates,
+        noise: &mut dyn NoiseSource,
+        gradients: &[Vec<f32>],
+    ) {
+        let branches = self.objective.branches();
+        for (first, chunk) in chunks(batch, rates.chunk) {
+            let mut noise = ChunkNoise::new(noise, batch, first, chunk);
+            for (view, gradient) in branches.online.iter().zip(gradients) {
+                let moment = (pass, learning);
+                let x = self.view(chunk, *view, moment, rates.perturbation, &mut noise);
+                let z = self.players.embed(x, learning.wanted());
+                let (z, prediction) = self.companions.predict(z, learning.wanted());
+                let output = prediction.unwrap_or(z);
+                let (rows, columns) = *output.shape();
+                let part = &gradient[first * columns..][..rows * columns];
+                let part: Leaf = output
+                    .device()
+                    .tensor_from_vec(part.to_vec(), (rows, columns));
+                (output * part).sum::<Rank0, _>().backward();
+            }
+        }
+    }
+
+    /// Running statistics of the networks that are computed twice.
+    fn statistics(&self) -> (Vec<f32>, Option<Vec<f32>>) {
+        let predictor = self.companions.predictor();
+        (
+            self.players.encoder.weights().state.clone(),
+            predictor.map(|tower| tower.weights().state.clone()),
+        )
+    }
+
+    fn restore(&self, (encoder, predictor): (Vec<f32>, Option<Vec<f32>>)) {
+        self.players.encoder.weights_mut().state = encoder;
+        if let (Some(tower), Some(state)) = (self.companions.predictor(), predictor) {
+            tower.weights_mut().state = state;
+        }
+    }
+}
+
+/// The parts of a batch, each with the number of its first example.
+pub(super) fn chunks(batch: StepBatch<'_>, size: usize) -> Vec<(usize, StepBatch<'_>)> {
+    let [n, c, h, w] = batch.dims;
+    let part = |first: usize| {
+        let end = n.min(first + size);
+        let rows = first * c * h * w..end * c * h * w;
+        let chunk = StepBatch {
+            examples: batch.examples.map(|x| &x[rows.clone()]),
+            dims: [end - first, c, h, w],
+            indices: &batch.indices[first..end],
+            // Classes concern the whole batch's loss only.
+            labels: &[],
+            step: batch.step,
+        };
+        (first, chunk)
+    };
+    (0..n).step_by(size).map(part).collect()
+}
+
+/// Appends the rows of a chunk to those of its view.
+fn append(cache: &mut Vec<Vec<f32>>, chunk: impl Iterator<Item = Vec<f32>>) {
+    for (view, rows) in chunk.enumerate() {
+        match cache.get_mut(view) {
+            Some(before) => before.extend(rows),
+            None => cache.push(rows),
+        }
+    }
+}
+
+/// The noise of some examples of a batch: the same numbers that they get in one pass.
+struct ChunkNoise<'a> {
+    whole: &'a mut dyn NoiseSource,
+    batch: usize,
+    first: usize,
+    len: usize,
+}
+
+impl<'a> ChunkNoise<'a> {
+    fn new(
+        whole: &'a mut dyn NoiseSource,
+        batch: StepBatch<'_>,
+        first: usize,
+        chunk: StepBatch<'_>,
+    ) -> Self {
+        Self {
+            whole,
+            batch: batch.dims[0],
+            first,
+            len: chunk.dims[0],
+        }
+    }
+}
+
+impl NoiseSource for ChunkNoise<'_> {
+    fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
+        let example = out.len() / self.len;
+        let mut all = vec![0.0; self.batch * example];
+        self.whole.uniform(request, &mut all);
+        let own = &all[self.first * example..];
+        out.copy_from_slice(&own[..out.len()]);
+    }
+}
