@@ -5,19 +5,22 @@
 //! twice and the variance be computed around the block's own mean: no cancellation, however far the
 //! mean is from zero.
 //!
-//! The inner loops run over the channels of a strip with slices of one length: the shape that
-//! compilers turn into vector code.
+//! Moments hold a strip in registers; sums of gradients have inner loops over the channels of a strip
+//! with slices of one length, the shape that compilers turn into vector code. Neither changes the
+//! bits.
 
 use super::cpu::Stats;
 use super::rows::Sign;
 use super::tail::Rectifier;
-use pulp::{Simd, WithSimd};
+use pulp::{Scalar, Simd, WithSimd};
 use std::ops::Range;
 
 /// Rows of a block.
 const BLOCK: usize = 32;
+/// Registers of a strip, where a row has as many: as many sums are under way at once.
+const REGISTERS: usize = 4;
 /// Channels of a strip, at most.
-const STRIP: usize = 64;
+const STRIP: usize = REGISTERS * 16;
 
 /// Mean and sum of squared deviations over some rows.
 #[derive(Clone, Copy, Default)]
@@ -34,6 +37,7 @@ pub(super) struct Join {
 
 impl Join {
     /// Joins the moments over `rows` rows, possibly none, with those over `more` rows.
+    #[inline(always)]
     pub(super) fn new(rows: usize, more: usize) -> Self {
         let share = more as f64 / (rows + more) as f64;
         Self {
@@ -42,6 +46,7 @@ impl Join {
         }
     }
 
+    #[inline(always)]
     pub(super) fn join(&self, a: Moments, b: Moments) -> Moments {
         let step = b.mean - a.mean;
         Moments {
@@ -63,23 +68,145 @@ impl WithSimd for ChannelMoments<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let c = self.means.len();
-        let count = (self.x.len() / c) as f64;
-        for strip in strips(c) {
-            let mut total = [Moments::default(); STRIP];
-            let total = &mut total[..strip.len()];
-            let mut rows = 0;
-            for block in self.x.chunks(BLOCK * c) {
-                add_moments(block, c, strip.clone(), rows, total);
-                rows += block.len() / c;
-            }
-            let means = self.means[strip.clone()].iter_mut();
-            for ((mean, std), total) in means.zip(&mut self.stds[strip]).zip(total) {
-                *mean = total.mean as f32;
-                *std = (total.squares / count).sqrt() as f32;
-            }
+    fn with_simd<S: Simd>(self, simd: S) {
+        // A row that fills no register is taken channel by channel.
+        match self.means.len() < S::F32_LANES {
+            true => self.run(Scalar),
+            false => self.run(simd),
         }
+    }
+}
+
+impl ChannelMoments<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let c = self.means.len();
+        let wide = REGISTERS * S::F32_LANES;
+        let mut first = 0;
+        while first + wide <= c {
+            self.strip::<S, REGISTERS>(simd, first);
+            first += wide;
+        }
+        while first < c {
+            // The last register begins earlier, so that it is full.
+            self.strip::<S, 1>(simd, first.min(c - S::F32_LANES));
+            first += S::F32_LANES;
+        }
+    }
+
+    /// The `N` registers of channels from `first` on.
+    #[inline(always)]
+    fn strip<S: Simd, const N: usize>(&mut self, simd: S, first: usize) {
+        let c = self.means.len();
+        let width = N * S::F32_LANES;
+        let mut total = StripMoments::default();
+        let mut rows = 0;
+        for block in self.x.chunks(BLOCK * c) {
+            let moments = block_moments::<S, N>(simd, block, c, first);
+            let more = block.len() / c;
+            total.join(&moments, width, Join::new(rows, more));
+            rows += more;
+        }
+        let count = rows as f64;
+        let means = self.means[first..first + width].iter_mut();
+        let stds = self.stds[first..first + width].iter_mut();
+        let totals = total.mean.iter().zip(&total.squares);
+        for ((mean, std), (of_mean, squares)) in means.zip(stds).zip(totals) {
+            *mean = *of_mean as f32;
+            *std = (squares / count).sqrt() as f32;
+        }
+    }
+}
+
+/// Moments of the channels of a strip.
+struct StripMoments {
+    mean: [f64; STRIP],
+    squares: [f64; STRIP],
+}
+
+impl Default for StripMoments {
+    fn default() -> Self {
+        Self {
+            mean: [0.0; STRIP],
+            squares: [0.0; STRIP],
+        }
+    }
+}
+
+impl StripMoments {
+    /// Joins the first `width` channels.
+    #[inline(always)]
+    fn join(&mut self, more: &Self, width: usize, join: Join) {
+        for i in 0..width.min(STRIP) {
+            let [a, b] = [&*self, more].map(|of| Moments {
+                mean: of.mean[i],
+                squares: of.squares[i],
+            });
+            let joined = join.join(a, b);
+            (self.mean[i], self.squares[i]) = (joined.mean, joined.squares);
+        }
+    }
+}
+
+/// The moments of one block.
+#[inline(always)]
+fn block_moments<S: Simd, const N: usize>(
+    simd: S,
+    block: &[f32],
+    c: usize,
+    first: usize,
+) -> StripMoments {
+    let rows = block.len() / c;
+    let lanes = S::F32_LANES;
+    let at = |row: usize, r: usize| row * c + first + r * lanes;
+    let zero = simd.splat_f32s(0.0);
+    let mut mean: [S::f32s; N] = [zero; N];
+    for row in 0..rows {
+        for (r, mean) in mean.iter_mut().enumerate() {
+            *mean = simd.add_f32s(*mean, load::<S>(block, at(row, r)));
+        }
+    }
+    let count = simd.splat_f32s(rows as f32);
+    let mean = mean.map(|sum| simd.div_f32s(sum, count));
+    // Deviations sum to zero but for the rounding of `mean`, which they so correct.
+    let (mut sum, mut squares) = ([zero; N], [zero; N]);
+    for row in 0..rows {
+        for r in 0..N {
+            let off = simd.sub_f32s(load::<S>(block, at(row, r)), mean[r]);
+            sum[r] = simd.add_f32s(sum[r], off);
+            squares[r] = simd.add_f32s(squares[r], simd.mul_f32s(off, off));
+        }
+    }
+    let mut buffers = [[0.0f32; STRIP]; 3];
+    for (buffer, from) in buffers.iter_mut().zip([mean, sum, squares]) {
+        for (r, value) in from.into_iter().enumerate() {
+            store::<S>(buffer, r * lanes, value);
+        }
+    }
+    let [mean, sum, squares] = &buffers;
+    let count = rows as f64;
+    let mut moments = StripMoments::default();
+    for i in 0..N * lanes {
+        let sum = f64::from(sum[i]);
+        moments.mean[i] = f64::from(mean[i]) + sum / count;
+        moments.squares[i] = (f64::from(squares[i]) - sum * sum / count).max(0.0);
+    }
+    for (i, _) in squares.iter().enumerate().filter(|(_, s)| !s.is_finite()) {
+        let wide = wide_range_moments(block, c, first + i);
+        (moments.mean[i], moments.squares[i]) = (wide.mean, wide.squares);
+    }
+    moments
+}
+
+/// Moments of one channel of a block whose squares overflow single precision.
+#[cold]
+fn wide_range_moments(block: &[f32], c: usize, channel: usize) -> Moments {
+    let values = || block.chunks_exact(c).map(|row| f64::from(row[channel]));
+    let rows = (block.len() / c) as f64;
+    let mean = values().sum::<f64>() / rows;
+    Moments {
+        mean,
+        squares: values().map(|x| (x - mean) * (x - mean)).sum(),
     }
 }
 
@@ -144,57 +271,6 @@ fn strips(c: usize) -> impl Iterator<Item = Range<usize>> {
     starts.map(move |first| first..c.min(first + STRIP))
 }
 
-/// Joins the moments of a block to `total`, which covers `before` rows so far.
-#[inline(always)]
-fn add_moments(block: &[f32], c: usize, strip: Range<usize>, before: usize, total: &mut [Moments]) {
-    let rows = block.len() / c;
-    let mut buffers = [[0.0f32; STRIP]; 3];
-    let [mean, sum, squares] = buffers.each_mut().map(|b| &mut b[..strip.len()]);
-    for row in block.chunks_exact(c) {
-        for (mean, x) in mean.iter_mut().zip(&row[strip.clone()]) {
-            *mean += x;
-        }
-    }
-    for mean in mean.iter_mut() {
-        *mean /= rows as f32;
-    }
-    // Deviations sum to zero but for the rounding of `mean`, which they so correct.
-    for row in block.chunks_exact(c) {
-        let sums = sum.iter_mut().zip(squares.iter_mut());
-        for ((sum, squares), (x, mean)) in sums.zip(row[strip.clone()].iter().zip(mean.iter())) {
-            let off = x - mean;
-            *sum += off;
-            *squares += off * off;
-        }
-    }
-    let join = Join::new(before, rows);
-    let count = rows as f64;
-    for (i, total) in total.iter_mut().enumerate() {
-        let block = if squares[i].is_finite() {
-            let sum = f64::from(sum[i]);
-            Moments {
-                mean: f64::from(mean[i]) + sum / count,
-                squares: (f64::from(squares[i]) - sum * sum / count).max(0.0),
-            }
-        } else {
-            wide_range_moments(block, c, strip.start + i)
-        };
-        *total = join.join(*total, block);
-    }
-}
-
-/// Moments of one channel of a block whose squares overflow single precision.
-#[cold]
-fn wide_range_moments(block: &[f32], c: usize, channel: usize) -> Moments {
-    let values = || block.chunks_exact(c).map(|row| f64::from(row[channel]));
-    let rows = (block.len() / c) as f64;
-    let mean = values().sum::<f64>() / rows;
-    Moments {
-        mean,
-        squares: values().map(|x| (x - mean) * (x - mean)).sum(),
-    }
-}
-
 /// Some rows of what the sums over gradients read.
 struct Block<'a, R> {
     x: &'a [f32],
@@ -245,4 +321,16 @@ impl<R: Rectifier> Block<'_, R> {
             total[1] += f64::from(*b);
         }
     }
+}
+
+/// The elements from `at` on.
+#[inline(always)]
+fn load<S: Simd>(from: &[f32], at: usize) -> S::f32s {
+    S::as_simd_f32s(&from[at..at + S::F32_LANES]).0[0]
+}
+
+/// Writes the elements from `at` on.
+#[inline(always)]
+fn store<S: Simd>(to: &mut [f32], at: usize, value: S::f32s) {
+    S::as_mut_simd_f32s(&mut to[at..at + S::F32_LANES]).0[0] = value;
 }
