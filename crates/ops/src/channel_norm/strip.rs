@@ -5,14 +5,13 @@
 //! twice and the variance be computed around the block's own mean: no cancellation, however far the
 //! mean is from zero.
 //!
-//! Moments hold a strip in registers; sums of gradients have inner loops over the channels of a strip
-//! with slices of one length, the shape that compilers turn into vector code. Neither changes the
-//! bits.
+//! A strip is held in registers, which does not change the bits.
 
 use super::cpu::Stats;
 use super::rows::Sign;
 use super::tail::Rectifier;
 use pulp::{Scalar, Simd, WithSimd};
+use std::array::from_fn;
 use std::ops::Range;
 
 /// Rows of a block.
@@ -225,101 +224,98 @@ impl<R: Rectifier> WithSimd for GradientSums<'_, R> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        match self.sign {
-            Sign::Output(y) => self.with_sign::<true>(y, [&[], &[]]),
-            Sign::Input(affine) => {
-                let x = self.x;
-                self.with_sign::<false>(x, affine);
-            }
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.stats.mean.len() < S::F32_LANES {
+            true => self.run(Scalar),
+            false => self.run(simd),
         }
     }
 }
 
 impl<R: Rectifier> GradientSums<'_, R> {
     #[inline(always)]
-    fn with_sign<const OUTPUT: bool>(self, y: &[f32], affine: [&[f32]; 2]) {
+    fn run<S: Simd>(mut self, simd: S) {
         let c = self.stats.mean.len();
-        let (of_g, of_product) = self.sums.split_at_mut(c);
-        let block = BLOCK * c;
-        for strip in strips(c) {
-            let mut total = [[0.0f64; 2]; STRIP];
-            let total = &mut total[..strip.len()];
-            let blocks = self.x.chunks(block).zip(self.grad.chunks(block));
-            for ((x, g), y) in blocks.zip(y.chunks(block)) {
-                let block = Block {
-                    x,
-                    g,
-                    y,
-                    stats: self.stats,
-                    affine,
-                    rectifier: self.rectifier,
-                };
-                block.add_products::<OUTPUT>(strip.clone(), total);
+        let wide = REGISTERS * S::F32_LANES;
+        let mut first = 0;
+        while first + wide <= c {
+            self.strip::<S, REGISTERS>(simd, first);
+            first += wide;
+        }
+        while first < c {
+            self.strip::<S, 1>(simd, first.min(c - S::F32_LANES));
+            first += S::F32_LANES;
+        }
+    }
+
+    /// The `N` registers of channels from `first` on.
+    #[inline(always)]
+    fn strip<S: Simd, const N: usize>(&mut self, simd: S, first: usize) {
+        let (c, lanes) = (self.stats.mean.len(), S::F32_LANES);
+        let width = N * lanes;
+        let mut total = [[0.0f64; STRIP]; 2];
+        for start in (0..self.x.len()).step_by(BLOCK * c) {
+            let end = self.x.len().min(start + BLOCK * c);
+            let sums = match self.sign {
+                Sign::Output(y) => {
+                    let sign = |_: usize, at, _| load::<S>(y, at);
+                    self.block::<S, N>(simd, start + first..end, first, sign)
+                }
+                Sign::Input([scale, shift]) => {
+                    let registers = |of: &[f32]| -> [S::f32s; N] {
+                        from_fn(|r| load::<S>(of, first + r * lanes))
+                    };
+                    let (scale, shift) = (registers(scale), registers(shift));
+                    // Rounded twice, as in the forward pass.
+                    let sign = |r: usize, _, normal| {
+                        simd.add_f32s(simd.mul_f32s(normal, scale[r]), shift[r])
+                    };
+                    self.block::<S, N>(simd, start + first..end, first, sign)
+                }
+            };
+            for (total, sums) in total.iter_mut().zip(sums) {
+                let mut buffer = [0.0f32; STRIP];
+                for (r, sum) in sums.into_iter().enumerate() {
+                    store::<S>(&mut buffer, r * lanes, sum);
+                }
+                for (total, sum) in total[..width].iter_mut().zip(&buffer) {
+                    *total += f64::from(*sum);
+                }
             }
-            for (i, total) in strip.zip(total) {
-                of_g[i] = total[0] as f32;
-                of_product[i] = total[1] as f32;
+        }
+        for (sums, total) in self.sums.chunks_exact_mut(c).zip(&total) {
+            for (sum, total) in sums[first..first + width].iter_mut().zip(total) {
+                *sum = *total as f32;
             }
         }
     }
-}
 
-#[inline(always)]
-fn strips(c: usize) -> impl Iterator<Item = Range<usize>> {
-    let starts = (0..c).step_by(STRIP);
-    starts.map(move |first| first..c.min(first + STRIP))
-}
-
-/// Some rows of what the sums over gradients read.
-struct Block<'a, R> {
-    x: &'a [f32],
-    g: &'a [f32],
-    y: &'a [f32],
-    stats: Stats<'a>,
-    affine: [&'a [f32]; 2],
-    rectifier: R,
-}
-
-impl<R: Rectifier> Block<'_, R> {
-    /// Adds the sums of `g` and `g · x̂` of a strip to `total`.
+    /// Sums over the rows that begin in `rows`. `sign` gives what has the sign that the rectifier
+    /// saw, for a register, its place and its `x̂`.
     #[inline(always)]
-    fn add_products<const OUTPUT: bool>(&self, strip: Range<usize>, total: &mut [[f64; 2]]) {
-        let (c, n) = (self.stats.mean.len(), strip.len());
-        let of_strip = |x: &'_ [f32]| -> [f32; STRIP] {
-            let mut out = [0.0; STRIP];
-            out[..n].copy_from_slice(&x[strip.clone()]);
-            out
-        };
-        let (mean, inv_std) = (of_strip(self.stats.mean), of_strip(self.stats.inv_std));
-        let [scale, shift] = match OUTPUT {
-            true => [[0.0; STRIP]; 2],
-            false => self.affine.map(of_strip),
-        };
-        let (mean, inv_std) = (&mean[..n], &inv_std[..n]);
-        let (scale, shift) = (&scale[..n], &shift[..n]);
-        let mut buffers = [[0.0f32; STRIP]; 2];
-        let [of_g, of_product] = buffers.each_mut().map(|b| &mut b[..n]);
-        let rows = self.x.chunks_exact(c).zip(self.g.chunks_exact(c));
-        for ((x, g), y) in rows.zip(self.y.chunks_exact(c)) {
-            let (x, g, y) = (&x[strip.clone()], &g[strip.clone()], &y[strip.clone()]);
-            let (x, g, y) = (&x[..n], &g[..n], &y[..n]);
-            for i in 0..n {
-                let normal = (x[i] - mean[i]) * inv_std[i];
-                let argument = if OUTPUT {
-                    y[i]
-                } else {
-                    normal * scale[i] + shift[i]
-                };
-                let g = self.rectifier.gradient(argument, g[i]);
-                of_g[i] += g;
-                of_product[i] += g * normal;
+    fn block<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        rows: Range<usize>,
+        first: usize,
+        sign: impl Fn(usize, usize, S::f32s) -> S::f32s,
+    ) -> [[S::f32s; N]; 2] {
+        let (c, lanes) = (self.stats.mean.len(), S::F32_LANES);
+        let mean: [S::f32s; N] = from_fn(|r| load::<S>(self.stats.mean, first + r * lanes));
+        let inv_std: [S::f32s; N] = from_fn(|r| load::<S>(self.stats.inv_std, first + r * lanes));
+        let mut sums = [[simd.splat_f32s(0.0); N]; 2];
+        for row in rows.step_by(c) {
+            for r in 0..N {
+                let at = row + r * lanes;
+                let off = simd.sub_f32s(load::<S>(self.x, at), mean[r]);
+                let normal = simd.mul_f32s(off, inv_std[r]);
+                let grad = load::<S>(self.grad, at);
+                let g = self.rectifier.gradients(simd, sign(r, at, normal), grad);
+                sums[0][r] = simd.add_f32s(sums[0][r], g);
+                sums[1][r] = simd.add_f32s(sums[1][r], simd.mul_f32s(g, normal));
             }
         }
-        for (total, (a, b)) in total.iter_mut().zip(of_g.iter().zip(of_product.iter())) {
-            total[0] += f64::from(*a);
-            total[1] += f64::from(*b);
-        }
+        sums
     }
 }
 

@@ -2,6 +2,7 @@
 //! a rectifier.
 
 use crate::activation::Activation;
+use pulp::Simd;
 
 /// The operations fused to the end of a normalisation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,6 +28,9 @@ pub(super) trait Rectifier: Copy + Sync {
 
     /// The gradient of its argument. `x` is the argument or the value: both have one sign.
     fn gradient(self, x: f32, grad: f32) -> f32;
+
+    /// The same for a register.
+    fn gradients<S: Simd>(self, simd: S, x: S::f32s, grad: S::f32s) -> S::f32s;
 }
 
 /// No rectifier.
@@ -41,6 +45,11 @@ impl Rectifier for Identity {
 
     #[inline(always)]
     fn gradient(self, _: f32, grad: f32) -> f32 {
+        grad
+    }
+
+    #[inline(always)]
+    fn gradients<S: Simd>(self, _: S, _: S::f32s, grad: S::f32s) -> S::f32s {
         grad
     }
 }
@@ -59,6 +68,12 @@ impl Rectifier for Relu {
     fn gradient(self, x: f32, grad: f32) -> f32 {
         if x <= 0.0 { 0.0 } else { grad }
     }
+
+    #[inline(always)]
+    fn gradients<S: Simd>(self, simd: S, x: S::f32s, grad: S::f32s) -> S::f32s {
+        let zero = simd.splat_f32s(0.0);
+        simd.select_f32s(simd.less_than_or_equal_f32s(x, zero), zero, grad)
+    }
 }
 
 /// `x` where positive, a multiple elsewhere; the slope is positive, so that the sign survives.
@@ -74,6 +89,13 @@ impl Rectifier for LeakyRelu {
     #[inline(always)]
     fn gradient(self, x: f32, grad: f32) -> f32 {
         if x > 0.0 { grad } else { self.0 * grad }
+    }
+
+    #[inline(always)]
+    fn gradients<S: Simd>(self, simd: S, x: S::f32s, grad: S::f32s) -> S::f32s {
+        let positive = simd.greater_than_f32s(x, simd.splat_f32s(0.0));
+        let scaled = simd.mul_f32s(simd.splat_f32s(self.0), grad);
+        simd.select_f32s(positive, grad, scaled)
     }
 }
 
