@@ -32,6 +32,7 @@ mod channel_norm;
 mod dims;
 mod elementwise;
 mod panels;
+mod prefetch;
 mod simd;
 
 pub use dims::Dims;

@@ -10,12 +10,29 @@ pub(super) const MOST_LANES: usize = 16;
 pub(super) trait Number:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<f32, Output = Self>
 {
+    /// `self · factor + addend`, rounded once where the machine can.
+    fn mul_add(self, factor: f32, addend: Self) -> Self;
 }
 
-impl<T: Copy + Add<Output = T> + Sub<Output = T> + Mul<f32, Output = T>> Number for T {}
+impl Number for f32 {
+    #[inline(always)]
+    fn mul_add(self, factor: f32, addend: Self) -> Self {
+        f32::mul_add(self, factor, addend)
+    }
+}
+
+impl<S: Simd> Number for Lanes<S> {
+    #[inline(always)]
+    fn mul_add(self, factor: f32, addend: Self) -> Self {
+        let factor = self.simd.splat_f32s(factor);
+        let value = self.simd.mul_add_e_f32s(self.value, factor, addend.value);
+        Self { value, ..self }
+    }
+}
 
 /// A register: the same number of neighbouring channels.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Lanes<S: Simd> {
     simd: S,
     value: S::f32s,
@@ -34,6 +51,12 @@ impl<S: Simd> Lanes<S> {
     pub(super) fn load(simd: S, from: &[f32]) -> Self {
         let value = S::as_simd_f32s(&from[..S::F32_LANES]).0[0];
         Self { simd, value }
+    }
+
+    /// The first elements of `from` in a register like this one.
+    #[inline(always)]
+    pub(super) fn load_like(self, from: &[f32]) -> Self {
+        Self::load(self.simd, from)
     }
 
     /// Writes the first elements of `to`, which has at least as many as a register.

@@ -2,8 +2,8 @@
 
 use super::super::geometry::Geometry;
 use super::super::lanes::{Lanes, MOST_LANES};
-use super::tiles::{SlabsMut, load, run, store};
-use super::transform::{Kernel, KernelAdjoint, PRODUCTS, TAPS, both};
+use super::tiles::{Products, Slabs, SlabsMut, run};
+use super::transform::{Kernel, KernelAdjoint, PRODUCTS, Sink, Source, TAPS, both, zeros};
 use crate::panels::{padded, panels};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -116,6 +116,26 @@ pub(super) fn transform_panel(
     ));
 }
 
+/// Kernels of a register of channels, tap by tap.
+struct Taps<'a>(&'a [[f32; MOST_LANES]; AREA]);
+
+impl<S: Simd> Source<S> for Taps<'_> {
+    #[inline(always)]
+    fn read(&self, simd: S, i: usize, j: usize) -> Lanes<S> {
+        Lanes::load(simd, &self.0[i * TAPS + j])
+    }
+}
+
+/// The same, to be written.
+struct TapsMut<'a>(&'a mut [[f32; MOST_LANES]; AREA]);
+
+impl<S: Simd> Sink<S> for TapsMut<'_> {
+    #[inline(always)]
+    fn write(&mut self, i: usize, j: usize, value: Lanes<S>) {
+        value.store(&mut self.0[i * TAPS + j]);
+    }
+}
+
 /// Transforms the kernels of some rows and of the columns of one panel.
 struct TransformKernels<'a, 'b> {
     /// Begins with the kernel of the first row and column.
@@ -156,6 +176,7 @@ impl WithSimd for TransformKernels<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let (row_step, column_step) = self.steps;
+        let mut between = zeros(simd);
         for column in (0..self.width).step_by(S::F32_LANES) {
             let lanes = S::F32_LANES.min(self.columns.saturating_sub(column));
             let mut taps = [[0.0; MOST_LANES]; AREA];
@@ -167,14 +188,13 @@ impl WithSimd for TransformKernels<'_, '_> {
                         tap[lane] = *w;
                     }
                 }
-                let mut g = [[Lanes::zero(simd); TAPS]; TAPS];
-                for y in 0..TAPS {
-                    for x in 0..TAPS {
-                        g[y][x] = Lanes::load(simd, &taps[y * TAPS + x]);
-                    }
-                }
-                let u = both::<Kernel, _, _, _>(g);
-                store(u, self.to, row * self.width + column);
+                let at = row * self.width + column;
+                both::<Kernel, S, _, _>(
+                    simd,
+                    &mut between,
+                    &Taps(&taps),
+                    &mut Slabs { to: self.to, at },
+                );
             }
         }
     }
@@ -236,17 +256,17 @@ impl WithSimd for AddGradient<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let fan_in = self.geometry.fan_in();
+        let mut between = zeros(simd);
         let mut taps = [[0.0; MOST_LANES]; AREA];
         for (row, i) in self.inputs.enumerate() {
             for (index, to) in self.to.chunks_mut(S::F32_LANES * fan_in).enumerate() {
                 let at = row * self.row + index * S::F32_LANES;
-                let u = load(simd, self.from, self.slab, at);
-                let w = both::<KernelAdjoint, _, _, _>(u);
-                for y in 0..TAPS {
-                    for x in 0..TAPS {
-                        w[y][x].store(&mut taps[y * TAPS + x]);
-                    }
-                }
+                let from = Products {
+                    from: self.from,
+                    slab: self.slab,
+                    at,
+                };
+                both::<KernelAdjoint, S, _, _>(simd, &mut between, &from, &mut TapsMut(&mut taps));
                 for (lane, to) in to.chunks_exact_mut(fan_in).enumerate() {
                     for (to, tap) in to[i * AREA..][..AREA].iter_mut().zip(&taps) {
                         *to += tap[lane];

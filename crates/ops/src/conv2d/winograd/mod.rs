@@ -19,7 +19,7 @@ mod transform;
 mod weight_gradient;
 mod wide;
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Padding};
 use crate::panels::{WIDTH, padded};
 use kernels::{blocks, slabs};
 use rayon::prelude::*;
@@ -168,6 +168,14 @@ impl Winograd {
             rest = after;
             (start..end, block)
         })
+    }
+
+    /// Input gradients are sums where padding reflects, and otherwise written before they are added
+    /// to.
+    fn clear_for_sums(&self, input_grad: &mut [f32]) {
+        if let Padding::Reflect(_) = self.geometry().padding {
+            input_grad.fill(0.0);
+        }
     }
 
     fn transform_input(&self, from: &[f32], range: Range<usize>, to: &mut SlabsMut<'_>) {

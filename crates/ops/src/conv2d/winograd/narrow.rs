@@ -107,7 +107,7 @@ impl Winograd {
         for_each_with_scratch(groups, lanes, self.lane(most), |(n, out), lane| {
             let first = n * group;
             let end = (first + out.len() / g.input.example()) * each;
-            out.fill(0.0);
+            self.clear_for_sums(out);
             for start in (first * each..end).step_by(most) {
                 let tiles = start..end.min(start + most);
                 let (to, from) = self.layouts(tiles.len());

@@ -10,13 +10,15 @@
               for the instruction set of the caller"
 )]
 
-use super::super::geometry::Geometry;
-use super::super::lanes::Lanes;
+use super::super::geometry::{Geometry, Padding};
+use super::super::lanes::{Lanes, MOST_LANES};
 use super::Layout;
 use super::transform::{
-    INPUTS, Input, InputAdjoint, OUTPUTS, Output, OutputAdjoint, PRODUCTS, both,
+    INPUTS, Input, InputAdjoint, OUTPUTS, Output, OutputAdjoint, PRODUCTS, Sink, Source, both,
+    zeros,
 };
 use crate::panels::padded;
+use crate::prefetch::prefetch;
 use pulp::{Arch, Simd, WithSimd};
 use std::array::from_fn;
 use std::ops::Range;
@@ -72,8 +74,22 @@ impl Tiles {
         }
     }
 
-    /// The same for the outputs of a tile, of which some may lie outside. Rows are counted through
-    /// the batch from `first_row`.
+    /// Rows and columns at the beginning of a tile's inputs that tiles before it look at as well.
+    /// Reflections may come back to any input.
+    const fn shared(&self, tile: usize) -> [usize; 2] {
+        const OVERLAP: usize = INPUTS - OUTPUTS;
+        if let Padding::Reflect(_) = self.geometry.padding {
+            return [INPUTS; 2];
+        }
+        let (_, y, x) = self.corner(tile);
+        [
+            if y > 0 { OVERLAP } else { 0 },
+            if x > 0 { OVERLAP } else { 0 },
+        ]
+    }
+
+    /// Offsets of the outputs of a tile, of which some may lie outside. Rows are counted through the
+    /// batch from `first_row`.
     fn outputs(&self, tile: usize, first_row: usize) -> Offsets<OUTPUTS> {
         let g = &self.geometry;
         let (example, y, x) = self.corner(tile);
@@ -100,11 +116,17 @@ impl WithSimd for TransformInput<'_, '_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let c = self.tiles.geometry.input.c;
         let step = padded(c);
+        let mut between = zeros(simd);
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.inputs(tile, 0);
+            let next = self.tiles.inputs(tile + 1, 0);
             for group in groups::<S>(c) {
-                let d = offsets.load(simd, self.from, group.first);
-                store(both::<Input, _, _, _>(d), self.to, t * step + group.first);
+                next.prefetch(self.from, group.first);
+                let (from, at) = (
+                    offsets.channels(self.from, group.first),
+                    t * step + group.first,
+                );
+                both::<Input, S, _, _>(simd, &mut between, &from, &mut Slabs { to: self.to, at });
             }
         }
     }
@@ -125,12 +147,22 @@ impl WithSimd for TransformGrad<'_, '_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let c = self.tiles.geometry.output.c;
         let step = padded(c);
+        let mut between = zeros(simd);
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.outputs(tile, 0);
+            let next = self.tiles.outputs(tile + 1, 0);
             for group in groups::<S>(c) {
-                let y = offsets.load(simd, self.from, group.first);
-                let u = both::<OutputAdjoint, _, _, _>(y);
-                store(u, self.to, t * step + group.first);
+                next.prefetch(self.from, group.first);
+                let (from, at) = (
+                    offsets.channels(self.from, group.first),
+                    t * step + group.first,
+                );
+                both::<OutputAdjoint, S, _, _>(
+                    simd,
+                    &mut between,
+                    &from,
+                    &mut Slabs { to: self.to, at },
+                );
             }
         }
     }
@@ -156,29 +188,36 @@ impl WithSimd for FinishOutput<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let c = self.tiles.geometry.output.c;
+        let mut between = zeros(simd);
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.outputs(tile, self.first_row);
+            let next = self.tiles.outputs(tile + 1, self.first_row);
             for group in groups::<S>(c) {
+                next.prefetch(self.to, group.first);
                 let at = self.layout.at(self.first_tile + t, group.first);
-                let m = load(simd, self.from, self.layout.slab, at);
-                let y = both::<Output, _, _, _>(m);
                 let bias = match self.bias {
                     Some(bias) => Lanes::load(simd, &bias[group.first..]),
                     None => Lanes::zero(simd),
                 };
-                for i in 0..OUTPUTS {
-                    for j in 0..OUTPUTS {
-                        if let Some(at) = offsets.at(i, j) {
-                            (y[i][j] + bias).store(&mut self.to[at + group.first..]);
-                        }
-                    }
-                }
+                let mut to = Outputs {
+                    offsets: &offsets,
+                    first: group.first,
+                    bias,
+                    to: self.to,
+                };
+                let from = Products {
+                    from: self.from,
+                    slab: self.layout.slab,
+                    at,
+                };
+                both::<Output, S, _, _>(simd, &mut between, &from, &mut to);
             }
         }
     }
 }
 
-/// Adds the input gradients of some tiles, by the adjoint of [`TransformInput`].
+/// Input gradients of the tiles of whole examples in order, by the adjoint of [`TransformInput`].
+/// Where padding reflects they are added, elsewhere what `to` held is overwritten.
 pub(super) struct FinishInputGrad<'a> {
     pub(super) tiles: &'a Tiles,
     pub(super) range: Range<usize>,
@@ -197,22 +236,28 @@ impl WithSimd for FinishInputGrad<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let c = self.tiles.geometry.input.c;
+        let mut between = zeros(simd);
         for (t, tile) in self.range.enumerate() {
             let offsets = self.tiles.inputs(tile, self.first_example);
+            let shared = self.tiles.shared(tile);
+            let next = self.tiles.inputs(tile + 1, self.first_example);
             for group in groups::<S>(c) {
+                next.prefetch(self.to, group.first);
                 let at = self.layout.at(self.first_tile + t, group.first);
-                let v = load(simd, self.from, self.layout.slab, at);
-                let d = both::<InputAdjoint, _, _, _>(v);
-                // What overlaps with the group before has been added already.
-                let fresh = Lanes::ones_after(simd, group.done);
-                for i in 0..INPUTS {
-                    for j in 0..INPUTS {
-                        if let Some(at) = offsets.at(i, j) {
-                            let to = &mut self.to[at + group.first..];
-                            (Lanes::load(simd, to) + d[i][j] * fresh).store(to);
-                        }
-                    }
-                }
+                let mut to = Sums {
+                    offsets: &offsets,
+                    group,
+                    // What overlaps with the group before has been added already.
+                    fresh: Lanes::ones_after(simd, group.done),
+                    shared,
+                    to: self.to,
+                };
+                let from = Products {
+                    from: self.from,
+                    slab: self.layout.slab,
+                    at,
+                };
+                both::<InputAdjoint, S, _, _>(simd, &mut between, &from, &mut to);
             }
         }
     }
@@ -239,18 +284,117 @@ impl<const N: usize> Offsets<N> {
         }
     }
 
-    /// Reads channels from `first` on of all positions; outside there are zeros.
+    /// Asks for the channels from `first` on of all positions.
     #[inline(always)]
-    fn load<S: Simd>(&self, simd: S, from: &[f32], first: usize) -> [[Lanes<S>; N]; N] {
-        let mut tile = [[Lanes::zero(simd); N]; N];
+    fn prefetch(&self, from: &[f32], first: usize) {
         for i in 0..N {
             for j in 0..N {
                 if let Some(at) = self.at(i, j) {
-                    tile[i][j] = Lanes::load(simd, &from[at + first..]);
+                    prefetch(from, at + first);
                 }
             }
         }
-        tile
+    }
+
+    /// The channels from `first` on of all positions.
+    #[inline(always)]
+    const fn channels<'a>(&'a self, from: &'a [f32], first: usize) -> Channels<'a, N> {
+        Channels {
+            offsets: self,
+            from,
+            first,
+        }
+    }
+}
+
+/// A register of channels of the positions of a tile; outside there are zeros.
+struct Channels<'a, const N: usize> {
+    offsets: &'a Offsets<N>,
+    from: &'a [f32],
+    first: usize,
+}
+
+impl<S: Simd, const N: usize> Source<S> for Channels<'_, N> {
+    #[inline(always)]
+    fn read(&self, simd: S, i: usize, j: usize) -> Lanes<S> {
+        match self.offsets.at(i, j) {
+            Some(at) => Lanes::load(simd, &self.from[at + self.first..]),
+            None => Lanes::zero(simd),
+        }
+    }
+}
+
+/// Outputs of a tile, of which some may lie outside.
+struct Outputs<'a, S: Simd> {
+    offsets: &'a Offsets<OUTPUTS>,
+    first: usize,
+    bias: Lanes<S>,
+    to: &'a mut [f32],
+}
+
+impl<S: Simd> Sink<S> for Outputs<'_, S> {
+    #[inline(always)]
+    fn write(&mut self, i: usize, j: usize, value: Lanes<S>) {
+        if let Some(at) = self.offsets.at(i, j) {
+            (value + self.bias).store(&mut self.to[at + self.first..]);
+        }
+    }
+}
+
+/// Input gradients of a tile, which overlap with those of its neighbours.
+struct Sums<'a, S: Simd> {
+    offsets: &'a Offsets<INPUTS>,
+    group: Group,
+    /// One for channels that belong to this register.
+    fresh: Lanes<S>,
+    /// Rows and columns at the beginning of the tile that already hold something.
+    shared: [usize; 2],
+    to: &'a mut [f32],
+}
+
+impl<S: Simd> Sink<S> for Sums<'_, S> {
+    #[inline(always)]
+    fn write(&mut self, i: usize, j: usize, value: Lanes<S>) {
+        let Some(at) = self.offsets.at(i, j) else {
+            return;
+        };
+        let (to, done) = (&mut self.to[at + self.group.first..], self.group.done);
+        if i < self.shared[0] || j < self.shared[1] {
+            (self.fresh.load_like(to) + value * self.fresh).store(to);
+        } else if done == 0 {
+            value.store(to);
+        } else {
+            let mut whole = [0.0; MOST_LANES];
+            value.store(&mut whole);
+            to[done..S::F32_LANES].copy_from_slice(&whole[done..S::F32_LANES]);
+        }
+    }
+}
+
+/// The same place of all slabs, `slab` elements apart.
+pub(super) struct Products<'a> {
+    pub(super) from: &'a [f32],
+    pub(super) slab: usize,
+    pub(super) at: usize,
+}
+
+impl<S: Simd> Source<S> for Products<'_> {
+    #[inline(always)]
+    fn read(&self, simd: S, i: usize, j: usize) -> Lanes<S> {
+        Lanes::load(simd, &self.from[(i * INPUTS + j) * self.slab + self.at..])
+    }
+}
+
+/// The same place of all slabs, to be written.
+pub(super) struct Slabs<'a, 'b> {
+    pub(super) to: &'a mut SlabsMut<'b>,
+    pub(super) at: usize,
+}
+
+impl<S: Simd> Sink<S> for Slabs<'_, '_> {
+    #[inline(always)]
+    fn write(&mut self, i: usize, j: usize, value: Lanes<S>) {
+        value.store(&mut self.to[i * INPUTS + j][self.at..]);
     }
 }
 
@@ -273,31 +417,4 @@ pub(super) fn groups<S: Simd>(channels: usize) -> impl Iterator<Item = Group> {
         let done = start - first;
         Group { first, done }
     })
-}
-
-/// Reads each slab, `slab` elements apart, at the same place.
-#[inline(always)]
-pub(super) fn load<S: Simd>(
-    simd: S,
-    from: &[f32],
-    slab: usize,
-    at: usize,
-) -> [[Lanes<S>; INPUTS]; INPUTS] {
-    let mut tile = [[Lanes::zero(simd); INPUTS]; INPUTS];
-    for i in 0..INPUTS {
-        for j in 0..INPUTS {
-            tile[i][j] = Lanes::load(simd, &from[(i * INPUTS + j) * slab + at..]);
-        }
-    }
-    tile
-}
-
-/// Writes each slab at the same place.
-#[inline(always)]
-pub(super) fn store<S: Simd>(tile: [[Lanes<S>; INPUTS]; INPUTS], to: &mut SlabsMut<'_>, at: usize) {
-    for i in 0..INPUTS {
-        for j in 0..INPUTS {
-            tile[i][j].store(&mut to[i * INPUTS + j][at..]);
-        }
-    }
 }

@@ -8,7 +8,14 @@
 //!
 //! Everything is generic over the number so that a whole register of channels is transformed at once.
 
-use super::super::lanes::Number;
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators over arrays are not always inlined, and only what is inlined is compiled \
+              for the instruction set of the caller"
+)]
+
+use super::super::lanes::{Lanes, Number};
+use pulp::Simd;
 
 /// Inputs of a tile in one direction.
 pub(super) const INPUTS: usize = 6;
@@ -29,28 +36,52 @@ pub(super) trait Map<const N: usize, const M: usize> {
     fn map<T: Number>(from: [T; N]) -> [T; M];
 }
 
-/// Applies a map to the columns and then to the rows of a tile.
+/// Where a tile is read, one register of channels at a time.
+pub(super) trait Source<S: Simd> {
+    /// What stands at row `i` and column `j`.
+    fn read(&self, simd: S, i: usize, j: usize) -> Lanes<S>;
+}
+
+/// Where a tile is written.
+pub(super) trait Sink<S: Simd> {
+    /// Takes what belongs at row `i` and column `j`.
+    fn write(&mut self, i: usize, j: usize, value: Lanes<S>);
+}
+
+/// What [`both`] keeps between columns and rows.
 #[inline(always)]
-pub(super) fn both<F: Map<N, M>, T: Number, const N: usize, const M: usize>(
-    tile: [[T; N]; N],
-) -> [[T; M]; M] {
-    // A type for the map and loops over arrays: closures and the methods of arrays are not always
-    // inlined, and only what is inlined is compiled for the instruction set of the caller.
-    let mut columns = [[tile[0][0]; N]; M];
-    for x in 0..N {
-        let mut column = tile[0];
-        for y in 0..N {
-            column[y] = tile[y][x];
+pub(super) fn zeros<S: Simd, const N: usize, const M: usize>(simd: S) -> [[Lanes<S>; N]; M] {
+    [[Lanes::zero(simd); N]; M]
+}
+
+/// Applies a map to the columns and then to the rows of a tile.
+///
+/// A column or row at a time stays in registers; a whole tile would not and lies in `between`,
+/// which callers keep because clearing it takes as long as the map. Types for the map, the
+/// source and the sink, because closures are not always inlined.
+#[inline(always)]
+pub(super) fn both<F: Map<N, M>, S: Simd, const N: usize, const M: usize>(
+    simd: S,
+    between: &mut [[Lanes<S>; N]; M],
+    from: &impl Source<S>,
+    to: &mut impl Sink<S>,
+) {
+    for j in 0..N {
+        let mut column = [Lanes::zero(simd); N];
+        for i in 0..N {
+            column[i] = from.read(simd, i, j);
         }
-        for (row, value) in columns.iter_mut().zip(F::map(column)) {
-            row[x] = value;
+        let column = F::map(column);
+        for i in 0..M {
+            between[i][j] = column[i];
         }
     }
-    let mut out = [[tile[0][0]; M]; M];
-    for (out, row) in out.iter_mut().zip(columns) {
-        *out = F::map(row);
+    for i in 0..M {
+        let row = F::map(between[i]);
+        for j in 0..M {
+            to.write(i, j, row[j]);
+        }
     }
-    out
 }
 
 /// `Bᵀ d`: the coefficients of the Lagrange polynomials of the points.
@@ -59,15 +90,15 @@ pub(super) struct Input;
 impl Map<INPUTS, INPUTS> for Input {
     #[inline(always)]
     fn map<T: Number>(d: [T; INPUTS]) -> [T; INPUTS] {
-        let (even, odd) = (d[4] - d[2] * 2.0, (d[3] - d[1] * 2.0) * A);
-        let (even2, odd2) = (d[4] - d[2] * 0.5, (d[3] - d[1] * 0.5) * B);
+        let (even, odd) = (d[2].mul_add(-2.0, d[4]), d[1].mul_add(-2.0, d[3]));
+        let (even2, odd2) = (d[2].mul_add(-0.5, d[4]), d[1].mul_add(-0.5, d[3]));
         [
-            d[0] + d[4] - d[2] * 2.5,
-            even + odd,
-            even - odd,
-            even2 + odd2,
-            even2 - odd2,
-            d[1] + d[5] - d[3] * 2.5,
+            d[2].mul_add(-2.5, d[0] + d[4]),
+            odd.mul_add(A, even),
+            odd.mul_add(-A, even),
+            odd2.mul_add(B, even2),
+            odd2.mul_add(-B, even2),
+            d[3].mul_add(-2.5, d[1] + d[5]),
         ]
     }
 }
@@ -78,14 +109,15 @@ pub(super) struct InputAdjoint;
 impl Map<INPUTS, INPUTS> for InputAdjoint {
     #[inline(always)]
     fn map<T: Number>(v: [T; INPUTS]) -> [T; INPUTS] {
-        let (sum, odd) = (v[1] + v[2], (v[1] - v[2]) * A);
-        let (sum2, odd2) = (v[3] + v[4], (v[3] - v[4]) * B);
+        let (sum, odd) = (v[1] + v[2], v[1] - v[2]);
+        let (sum2, odd2) = (v[3] + v[4], v[3] - v[4]);
+        let rest = v[0].mul_add(-2.5, sum2 * -0.5);
         [
             v[0],
-            v[5] - odd * 2.0 - odd2 * 0.5,
-            v[0] * -2.5 - sum * 2.0 - sum2 * 0.5,
-            odd + odd2 - v[5] * 2.5,
-            v[0] + sum + sum2,
+            odd.mul_add(-2.0 * A, odd2.mul_add(-0.5 * B, v[5])),
+            sum.mul_add(-2.0, rest),
+            v[5].mul_add(-2.5, odd.mul_add(A, odd2 * B)),
+            v[0] + (sum + sum2),
             v[5],
         ]
     }
@@ -97,13 +129,13 @@ pub(super) struct Output;
 impl Map<INPUTS, OUTPUTS> for Output {
     #[inline(always)]
     fn map<T: Number>(m: [T; INPUTS]) -> [T; OUTPUTS] {
-        let (sum, odd) = (m[1] + m[2], (m[1] - m[2]) * A);
-        let (sum2, odd2) = (m[3] + m[4], (m[3] - m[4]) * B);
+        let (sum, odd) = (m[1] + m[2], m[1] - m[2]);
+        let (sum2, odd2) = (m[3] + m[4], m[3] - m[4]);
         [
-            m[0] + sum + sum2,
-            odd + odd2,
-            sum * 0.5 + sum2 * 2.0,
-            odd * 0.5 + odd2 * 2.0 + m[5],
+            m[0] + (sum + sum2),
+            odd.mul_add(A, odd2 * B),
+            sum.mul_add(0.5, sum2 * 2.0),
+            odd.mul_add(0.5 * A, odd2.mul_add(2.0 * B, m[5])),
         ]
     }
 }
@@ -114,14 +146,14 @@ pub(super) struct OutputAdjoint;
 impl Map<OUTPUTS, INPUTS> for OutputAdjoint {
     #[inline(always)]
     fn map<T: Number>(y: [T; OUTPUTS]) -> [T; INPUTS] {
-        let (even, odd) = (y[0] + y[2] * 0.5, (y[1] + y[3] * 0.5) * A);
-        let (even2, odd2) = (y[0] + y[2] * 2.0, (y[1] + y[3] * 2.0) * B);
+        let (even, odd) = (y[2].mul_add(0.5, y[0]), y[3].mul_add(0.5, y[1]));
+        let (even2, odd2) = (y[2].mul_add(2.0, y[0]), y[3].mul_add(2.0, y[1]));
         [
             y[0],
-            even + odd,
-            even - odd,
-            even2 + odd2,
-            even2 - odd2,
+            odd.mul_add(A, even),
+            odd.mul_add(-A, even),
+            odd2.mul_add(B, even2),
+            odd2.mul_add(-B, even2),
             y[3],
         ]
     }

@@ -104,7 +104,7 @@ impl Winograd {
             let tasks = examples.clone().zip(input_grad.chunks_exact_mut(size));
             for_each_with_scratch(tasks, lanes, 1, |(example, out), _| {
                 let tiles = self.tile_range(&(example..example + 1));
-                out.fill(0.0);
+                self.clear_for_sums(out);
                 run(FinishInputGrad {
                     tiles: &self.tiles,
                     first_tile: tiles.start - range.start,
