@@ -4,12 +4,6 @@
 //! per tile and a column per channel. Loops run over a register of channels at once and are compiled
 //! for several instruction sets, the best of which is chosen at run time.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "iterators over arrays are not always inlined, and only what is inlined is compiled \
-              for the instruction set of the caller"
-)]
-
 use super::super::geometry::{Geometry, Padding};
 use super::super::lanes::{Lanes, MOST_LANES};
 use super::Layout;
