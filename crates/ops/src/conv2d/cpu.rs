@@ -3,7 +3,7 @@
 use super::direct;
 use super::fourier::Fourier;
 use super::geometry::Geometry;
-use super::winograd::Winograd;
+use super::winograd::{Strided, Winograd};
 use crate::parallel::part;
 use rayon::prelude::*;
 
@@ -12,6 +12,8 @@ use rayon::prelude::*;
 pub(super) enum Algorithm {
     /// 3×3 kernels at stride 1 on maps of some size.
     Winograd(Winograd),
+    /// The same at stride 2.
+    Strided(Strided),
     /// Large kernels at stride 1.
     Fourier(Fourier),
     /// Everything else.
@@ -19,20 +21,29 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// The cheapest algorithm for outputs and weight gradients, by the number of products and
-    /// transforms.
+    /// The cheapest algorithm for outputs, by the number of products and transforms.
     pub(super) fn new(g: &Geometry) -> Self {
-        Self::between(g, g.input.c, g.output.c)
+        Self::between(g, (g.input.c, g.output.c), Strided::new(g))
     }
 
     /// The same for input gradients.
     pub(super) fn of_input_gradient(g: &Geometry) -> Self {
-        Self::between(g, g.output.c, g.input.c)
+        Self::between(g, (g.output.c, g.input.c), Strided::new(g))
     }
 
-    fn between(g: &Geometry, inner: usize, outer: usize) -> Self {
+    /// The same for weight gradients.
+    pub(super) fn of_weight_gradient(g: &Geometry) -> Self {
+        let channels = (g.input.c, g.output.c);
+        Self::between(g, channels, Strided::of_weight_gradient(g))
+    }
+
+    fn between(g: &Geometry, channels: (usize, usize), strided: Option<Strided>) -> Self {
+        let (inner, outer) = channels;
         if let Some(winograd) = Winograd::new(g) {
             return Self::Winograd(winograd);
+        }
+        if let Some(strided) = strided {
+            return Self::Strided(strided);
         }
         Fourier::new(g, inner, outer).map_or(Self::Direct, Self::Fourier)
     }
@@ -40,7 +51,7 @@ impl Algorithm {
     /// What a summary calls it.
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            Self::Winograd(_) => "winograd",
+            Self::Winograd(_) | Self::Strided(_) => "winograd",
             Self::Fourier(_) => "fourier",
             Self::Direct => "direct",
         }
@@ -49,6 +60,7 @@ impl Algorithm {
     fn scratch_len(&self, g: &Geometry, threads: usize) -> usize {
         match self {
             Self::Winograd(winograd) => winograd.scratch_len(threads),
+            Self::Strided(strided) => strided.scratch_len(threads),
             Self::Fourier(fourier) => fourier.scratch_len(threads),
             Self::Direct => direct::scratch_len(g, threads),
         }
@@ -57,9 +69,14 @@ impl Algorithm {
 
 /// Elements of working memory for all passes.
 pub(super) fn scratch_len(g: &Geometry, threads: usize) -> usize {
-    let passes = [Algorithm::new(g), Algorithm::of_input_gradient(g)];
+    let passes = [
+        Algorithm::new(g),
+        Algorithm::of_input_gradient(g),
+        Algorithm::of_weight_gradient(g),
+    ];
     let lens = passes.map(|algorithm| algorithm.scratch_len(g, threads.max(1)));
-    lens[0].max(lens[1]).max(direct::TASKS * g.output.c)
+    lens.into_iter()
+        .fold(direct::TASKS * g.output.c, usize::max)
 }
 
 /// The output of a batch.
@@ -73,6 +90,7 @@ pub(super) fn forward(
 ) {
     match Algorithm::new(g) {
         Algorithm::Winograd(winograd) => winograd.forward(input, weight, bias, output, scratch),
+        Algorithm::Strided(strided) => strided.forward(input, weight, bias, output, scratch),
         Algorithm::Fourier(fourier) => fourier.forward(input, weight, bias, output, scratch),
         Algorithm::Direct => direct::forward(g, input, weight, bias, output, scratch),
     }
@@ -90,6 +108,9 @@ pub(super) fn backward_input(
         Algorithm::Winograd(winograd) => {
             winograd.backward_input(output_grad, weight, input_grad, scratch)
         }
+        Algorithm::Strided(strided) => {
+            strided.backward_input(output_grad, weight, input_grad, scratch)
+        }
         Algorithm::Fourier(fourier) => {
             fourier.backward_input(output_grad, weight, input_grad, scratch)
         }
@@ -105,9 +126,12 @@ pub(super) fn backward_weight(
     weight_grad: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match Algorithm::new(g) {
+    match Algorithm::of_weight_gradient(g) {
         Algorithm::Winograd(winograd) => {
             winograd.backward_weight(input, output_grad, weight_grad, scratch)
+        }
+        Algorithm::Strided(strided) => {
+            strided.backward_weight(input, output_grad, weight_grad, scratch)
         }
         Algorithm::Fourier(fourier) => {
             fourier.backward_weight(input, output_grad, weight_grad, scratch)

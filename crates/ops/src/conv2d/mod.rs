@@ -240,6 +240,9 @@ pub fn cases() -> Vec<Case> {
         case(dims(2, 16, 16, 33), 3, 9, 1, Reflect(4)),
         case(dims(2, 14, 25, 18), 20, 5, 1, Zero(2)),
         case(dims(1, 22, 20, 16), 16, 7, 1, Zero(0)),
+        case(dims(3, 16, 15, 32), 48, 3, 2, Zero(1)),
+        case(dims(80, 8, 7, 32), 16, 3, 2, Reflect(1)),
+        case(dims(2, 17, 18, 64), 32, 3, 2, Zero(0)),
     ]
 }
 

@@ -12,7 +12,7 @@
 mod few;
 pub(super) mod frame;
 mod input_gradient;
-mod pack;
+pub(super) mod pack;
 mod weight_gradient;
 
 use super::geometry::{Geometry, Padding};

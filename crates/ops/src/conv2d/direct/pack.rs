@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 /// Which channels count the rows of the panels; the other ones count their columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(in super::super) enum Order {
     /// For outputs.
     InOut,
     /// For input gradients.
@@ -15,17 +15,23 @@ pub(super) enum Order {
 
 /// Which taps are packed, as `ky · k + kx`, in the order in which they follow each other.
 #[derive(Clone, Debug)]
-pub(super) struct Slots(pub(super) Vec<usize>);
+pub(in super::super) struct Slots(pub(super) Vec<usize>);
 
 impl Slots {
     /// All taps in their own order.
-    pub(super) fn all(g: &Geometry) -> Self {
+    pub(in super::super) fn all(g: &Geometry) -> Self {
         Self((0..g.kernel * g.kernel).collect())
     }
 }
 
 /// Packs `[tap][row channel]` rows of panels; columns beyond the channels are zero.
-pub(super) fn pack(g: &Geometry, weight: &[f32], order: Order, slots: &Slots, packed: &mut [f32]) {
+pub(in super::super) fn pack(
+    g: &Geometry,
+    weight: &[f32],
+    order: Order,
+    slots: &Slots,
+    packed: &mut [f32],
+) {
     let area = g.kernel * g.kernel;
     let (rows, columns, steps) = match order {
         Order::InOut => (g.input.c, g.output.c, (area, g.fan_in())),

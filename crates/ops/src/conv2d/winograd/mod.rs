@@ -14,16 +14,18 @@
 
 mod kernels;
 mod narrow;
+mod strided;
 mod tiles;
 mod transform;
 mod weight_gradient;
 mod wide;
 
-use super::geometry::{Geometry, Padding};
+use super::geometry::Geometry;
 use crate::panels::{WIDTH, padded};
 use kernels::{blocks, slabs};
 use rayon::prelude::*;
 use std::ops::Range;
+pub(super) use strided::Strided;
 use tiles::{SlabsMut, Tiles, TransformGrad, TransformInput, run};
 use transform::PRODUCTS;
 
@@ -142,39 +144,6 @@ impl Winograd {
         match self.wide {
             true => self.wide_backward_input(output_grad, weight, input_grad, scratch),
             false => self.narrow_backward_input(output_grad, weight, input_grad, scratch),
-        }
-    }
-
-    /// First output row of a strip (row of tiles), both counted through the batch.
-    fn first_row(&self, strip: usize) -> usize {
-        let (example, strip) = (strip / self.tiles.rows, strip % self.tiles.rows);
-        example * self.geometry().output.h + strip * transform::OUTPUTS
-    }
-
-    /// Blocks of `strips` rows of tiles with the outputs they cover, from strip `range.start` on.
-    fn output_blocks<'a>(
-        &self,
-        range: Range<usize>,
-        strips: usize,
-        output: &'a mut [f32],
-    ) -> impl Iterator<Item = (Range<usize>, &'a mut [f32])> {
-        let g = self.geometry();
-        let width = g.output.w * g.output.c;
-        let mut rest = output;
-        range.clone().step_by(strips).map(move |start| {
-            let end = range.end.min(start + strips);
-            let rows = self.first_row(end) - self.first_row(start);
-            let (block, after) = std::mem::take(&mut rest).split_at_mut(rows * width);
-            rest = after;
-            (start..end, block)
-        })
-    }
-
-    /// Input gradients are sums where padding reflects, and otherwise written before they are added
-    /// to.
-    fn clear_for_sums(&self, input_grad: &mut [f32]) {
-        if let Padding::Reflect(_) = self.geometry().padding {
-            input_grad.fill(0.0);
         }
     }
 

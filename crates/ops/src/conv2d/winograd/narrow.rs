@@ -69,7 +69,7 @@ impl Winograd {
         let (columns, strips) = (self.tiles.columns, self.strips());
         let lane = self.lane(strips * columns);
         let all = 0..g.output.n * self.tiles.rows;
-        let tasks = self.output_blocks(all, strips, output);
+        let tasks = self.tiles.output_blocks(all, strips, output);
         for_each_with_scratch(tasks, lanes, lane, |(strips, out), lane| {
             let tiles = strips.start * columns..strips.end * columns;
             let (from, to) = self.layouts(tiles.len());
@@ -79,7 +79,7 @@ impl Winograd {
             products(tiles.len(), (x, from, g.input.c), weights, (y, to));
             run(FinishOutput {
                 tiles: &self.tiles,
-                first_row: self.first_row(strips.start),
+                first_row: self.tiles.first_row(strips.start),
                 range: tiles,
                 from: y,
                 layout: to,
@@ -107,7 +107,7 @@ impl Winograd {
         for_each_with_scratch(groups, lanes, self.lane(most), |(n, out), lane| {
             let first = n * group;
             let end = (first + out.len() / g.input.example()) * each;
-            self.clear_for_sums(out);
+            self.tiles.clear_for_sums(out);
             for start in (first * each..end).step_by(most) {
                 let tiles = start..end.min(start + most);
                 let (to, from) = self.layouts(tiles.len());

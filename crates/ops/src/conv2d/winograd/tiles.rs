@@ -8,8 +8,8 @@ use super::super::geometry::{Geometry, Padding};
 use super::super::lanes::{Lanes, MOST_LANES};
 use super::Layout;
 use super::transform::{
-    INPUTS, Input, InputAdjoint, OUTPUTS, Output, OutputAdjoint, PRODUCTS, Sink, Source, both,
-    zeros,
+    INPUTS, Input, InputAdjoint, OUTPUTS, Output, OutputAdjoint, PRODUCTS, Sink, Source, TAPS,
+    both, zeros,
 };
 use crate::panels::padded;
 use crate::prefetch::prefetch;
@@ -58,7 +58,7 @@ impl Tiles {
 
     /// Offsets of the rows, and of the columns in a row, of the inputs of a tile; `None` in the
     /// zero padding. Examples are counted from `first_example`.
-    fn inputs(&self, tile: usize, first_example: usize) -> Offsets<INPUTS> {
+    pub(super) fn inputs<const N: usize>(&self, tile: usize, first_example: usize) -> Offsets<N> {
         let g = &self.geometry;
         let (example, y, x) = self.corner(tile);
         let row = |row| ((example - first_example) * g.input.h + row) * g.input.w * g.input.c;
@@ -70,21 +70,58 @@ impl Tiles {
 
     /// Rows and columns at the beginning of a tile's inputs that tiles before it look at as well.
     /// Reflections may come back to any input.
-    const fn shared(&self, tile: usize) -> [usize; 2] {
-        const OVERLAP: usize = INPUTS - OUTPUTS;
+    pub(super) const fn shared<const N: usize>(&self, tile: usize) -> [usize; 2] {
+        let overlap = N - OUTPUTS * self.geometry.stride;
         if let Padding::Reflect(_) = self.geometry.padding {
-            return [INPUTS; 2];
+            return [N; 2];
         }
         let (_, y, x) = self.corner(tile);
         [
-            if y > 0 { OVERLAP } else { 0 },
-            if x > 0 { OVERLAP } else { 0 },
+            if y > 0 { overlap } else { 0 },
+            if x > 0 { overlap } else { 0 },
         ]
+    }
+
+    /// First output row of a strip (row of tiles), both counted through the batch.
+    pub(super) const fn first_row(&self, strip: usize) -> usize {
+        let (example, strip) = (strip / self.rows, strip % self.rows);
+        example * self.geometry.output.h + strip * OUTPUTS
+    }
+
+    /// Blocks of `strips` rows of tiles with the outputs they cover, from strip `range.start` on.
+    pub(super) fn output_blocks(
+        self,
+        range: Range<usize>,
+        strips: usize,
+        output: &mut [f32],
+    ) -> impl Iterator<Item = (Range<usize>, &mut [f32])> {
+        let width = self.geometry.output.w * self.geometry.output.c;
+        let mut rest = output;
+        range.clone().step_by(strips).map(move |start| {
+            let end = range.end.min(start + strips);
+            let rows = self.first_row(end) - self.first_row(start);
+            let (block, after) = std::mem::take(&mut rest).split_at_mut(rows * width);
+            rest = after;
+            (start..end, block)
+        })
+    }
+
+    /// Input gradients are sums where padding reflects, zero where no tile looks, and otherwise written
+    /// before they are added to.
+    pub(super) fn clear_for_sums(&self, input_grad: &mut [f32]) {
+        let g = &self.geometry;
+        let covered = |tiles: usize, extent: usize| {
+            tiles * OUTPUTS * g.stride + TAPS - g.stride >= extent + g.padding.width()
+        };
+        let all = covered(self.rows, g.input.h) && covered(self.columns, g.input.w);
+        if !all || matches!(g.padding, Padding::Reflect(_)) {
+            input_grad.fill(0.0);
+        }
     }
 
     /// Offsets of the outputs of a tile, of which some may lie outside. Rows are counted through the
     /// batch from `first_row`.
-    fn outputs(&self, tile: usize, first_row: usize) -> Offsets<OUTPUTS> {
+    pub(super) fn outputs(&self, tile: usize, first_row: usize) -> Offsets<OUTPUTS> {
         let g = &self.geometry;
         let (example, y, x) = self.corner(tile);
         let row = |row| (example * g.output.h + row - first_row) * g.output.w * g.output.c;
@@ -112,8 +149,8 @@ impl WithSimd for TransformInput<'_, '_> {
         let step = padded(c);
         let mut between = zeros(simd);
         for (t, tile) in self.range.enumerate() {
-            let offsets = self.tiles.inputs(tile, 0);
-            let next = self.tiles.inputs(tile + 1, 0);
+            let offsets = self.tiles.inputs::<INPUTS>(tile, 0);
+            let next = self.tiles.inputs::<INPUTS>(tile + 1, 0);
             for group in groups::<S>(c) {
                 next.prefetch(self.from, group.first);
                 let (from, at) = (
@@ -232,9 +269,9 @@ impl WithSimd for FinishInputGrad<'_> {
         let c = self.tiles.geometry.input.c;
         let mut between = zeros(simd);
         for (t, tile) in self.range.enumerate() {
-            let offsets = self.tiles.inputs(tile, self.first_example);
-            let shared = self.tiles.shared(tile);
-            let next = self.tiles.inputs(tile + 1, self.first_example);
+            let offsets = self.tiles.inputs::<INPUTS>(tile, self.first_example);
+            let shared = self.tiles.shared::<INPUTS>(tile);
+            let next = self.tiles.inputs::<INPUTS>(tile + 1, self.first_example);
             for group in groups::<S>(c) {
                 next.prefetch(self.to, group.first);
                 let at = self.layout.at(self.first_tile + t, group.first);
@@ -263,7 +300,7 @@ pub(super) fn run(pass: impl WithSimd<Output = ()>) {
 }
 
 /// Where the positions of a tile lie.
-struct Offsets<const N: usize> {
+pub(super) struct Offsets<const N: usize> {
     rows: [Option<usize>; N],
     columns: [Option<usize>; N],
 }
@@ -280,7 +317,7 @@ impl<const N: usize> Offsets<N> {
 
     /// Asks for the channels from `first` on of all positions.
     #[inline(always)]
-    fn prefetch(&self, from: &[f32], first: usize) {
+    pub(super) fn prefetch(&self, from: &[f32], first: usize) {
         for i in 0..N {
             for j in 0..N {
                 if let Some(at) = self.at(i, j) {
@@ -292,7 +329,7 @@ impl<const N: usize> Offsets<N> {
 
     /// The channels from `first` on of all positions.
     #[inline(always)]
-    const fn channels<'a>(&'a self, from: &'a [f32], first: usize) -> Channels<'a, N> {
+    pub(super) const fn channels<'a>(&'a self, from: &'a [f32], first: usize) -> Channels<'a, N> {
         Channels {
             offsets: self,
             from,
@@ -302,7 +339,7 @@ impl<const N: usize> Offsets<N> {
 }
 
 /// A register of channels of the positions of a tile; outside there are zeros.
-struct Channels<'a, const N: usize> {
+pub(super) struct Channels<'a, const N: usize> {
     offsets: &'a Offsets<N>,
     from: &'a [f32],
     first: usize,
@@ -319,11 +356,11 @@ impl<S: Simd, const N: usize> Source<S> for Channels<'_, N> {
 }
 
 /// Outputs of a tile, of which some may lie outside.
-struct Outputs<'a, S: Simd> {
-    offsets: &'a Offsets<OUTPUTS>,
-    first: usize,
-    bias: Lanes<S>,
-    to: &'a mut [f32],
+pub(super) struct Outputs<'a, S: Simd> {
+    pub(super) offsets: &'a Offsets<OUTPUTS>,
+    pub(super) first: usize,
+    pub(super) bias: Lanes<S>,
+    pub(super) to: &'a mut [f32],
 }
 
 impl<S: Simd> Sink<S> for Outputs<'_, S> {
@@ -336,17 +373,17 @@ impl<S: Simd> Sink<S> for Outputs<'_, S> {
 }
 
 /// Input gradients of a tile, which overlap with those of its neighbours.
-struct Sums<'a, S: Simd> {
-    offsets: &'a Offsets<INPUTS>,
-    group: Group,
+pub(super) struct Sums<'a, S: Simd, const N: usize> {
+    pub(super) offsets: &'a Offsets<N>,
+    pub(super) group: Group,
     /// One for channels that belong to this register.
-    fresh: Lanes<S>,
+    pub(super) fresh: Lanes<S>,
     /// Rows and columns at the beginning of the tile that already hold something.
-    shared: [usize; 2],
-    to: &'a mut [f32],
+    pub(super) shared: [usize; 2],
+    pub(super) to: &'a mut [f32],
 }
 
-impl<S: Simd> Sink<S> for Sums<'_, S> {
+impl<S: Simd, const N: usize> Sink<S> for Sums<'_, S, N> {
     #[inline(always)]
     fn write(&mut self, i: usize, j: usize, value: Lanes<S>) {
         let Some(at) = self.offsets.at(i, j) else {

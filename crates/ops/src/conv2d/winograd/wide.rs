@@ -65,13 +65,13 @@ impl Winograd {
             let output = &mut output[examples.start * g.output.example()..];
             let output = &mut output[..examples.len() * g.output.example()];
             let strips = examples.start * self.tiles.rows..examples.end * self.tiles.rows;
-            let tasks = self.output_blocks(strips, 1, output);
+            let tasks = self.tiles.output_blocks(strips, 1, output);
             let y = &*y;
             for_each_with_scratch(tasks, lanes, 1, |(strips, out), _| {
                 let tiles = strips.start * self.tiles.columns..strips.end * self.tiles.columns;
                 run(FinishOutput {
                     tiles: &self.tiles,
-                    first_row: self.first_row(strips.start),
+                    first_row: self.tiles.first_row(strips.start),
                     first_tile: tiles.start - range.start,
                     range: tiles,
                     from: y,
@@ -104,7 +104,7 @@ impl Winograd {
             let tasks = examples.clone().zip(input_grad.chunks_exact_mut(size));
             for_each_with_scratch(tasks, lanes, 1, |(example, out), _| {
                 let tiles = self.tile_range(&(example..example + 1));
-                self.clear_for_sums(out);
+                self.tiles.clear_for_sums(out);
                 run(FinishInputGrad {
                     tiles: &self.tiles,
                     first_tile: tiles.start - range.start,
