@@ -174,16 +174,26 @@ fn join<S: Simd>(a: [Complex<S>; HALF], b: [Complex<S>; HALF]) -> [Complex<S>; S
     z
 }
 
+/// What transforms keep between rows and columns: columns 0–8. Callers keep it, because clearing it
+/// takes as long as a good part of a transform.
+pub(super) type Columns<S> = [[Complex<S>; SIZE]; HALF];
+
+/// Columns of zeros.
+#[inline(always)]
+pub(super) fn columns<S: Simd>(simd: S) -> Columns<S> {
+    [[Complex::zero(simd); SIZE]; HALF]
+}
+
 /// The spectrum of a real tile of which only the first `rows` (an even number) are not zero.
-/// `read` gives a pixel; `write` takes each frequency.
+/// The other rows of `columns` hold zeros.
 #[inline(always)]
 pub(super) fn spectrum<S: Simd>(
     simd: S,
     rows: usize,
+    columns: &mut Columns<S>,
     tile: &impl Tile<S>,
     to: &mut impl Spectrum<S>,
 ) {
-    let mut columns = [[Complex::zero(simd); SIZE]; HALF];
     for y in (0..rows).step_by(2) {
         let mut z = [Complex::zero(simd); SIZE];
         for x in 0..SIZE {
@@ -220,11 +230,11 @@ pub(super) fn spectrum<S: Simd>(
 pub(super) fn tile<S: Simd>(
     simd: S,
     rows: usize,
+    columns: &mut Columns<S>,
     from: &impl Frequencies<S>,
     to: &mut impl Pixels<S>,
 ) {
     const SCALE: f32 = 1.0 / (SIZE * SIZE) as f32;
-    let mut columns = [[Complex::zero(simd); SIZE]; HALF];
     let (mut a, mut b) = ([Complex::zero(simd); HALF], [Complex::zero(simd); HALF]);
     for u in 0..HALF {
         a[u] = from.read(simd, u);

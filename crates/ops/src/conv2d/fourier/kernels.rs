@@ -4,7 +4,9 @@
 //! matrices of twice the size. Outputs need `x · w̄`, input gradients `g · w`: the signs differ.
 
 use super::Fourier;
-use super::fft::{Complex, FREQUENCIES, Frequencies, Pixels, SIZE, Spectrum, Tile, spectrum, tile};
+use super::fft::{
+    self, Complex, FREQUENCIES, Frequencies, Pixels, SIZE, Spectrum, Tile, spectrum, tile,
+};
 use crate::conv2d::geometry::Geometry;
 use crate::conv2d::lanes::{Lanes, MOST_LANES};
 use crate::panels::{WIDTH, padded};
@@ -57,6 +59,7 @@ impl WithSimd for ToPanels<'_> {
             Order::InOut => (area, g.fan_in(), -1.0),
             Order::OutIn => (g.fan_in(), area, 1.0),
         };
+        let mut between = fft::columns(simd);
         let mut taps: Taps = [[0.0; MOST_LANES]; SIZE * SIZE];
         for first in (0..padded(columns)).step_by(S::F32_LANES) {
             let lanes = S::F32_LANES.min(columns.saturating_sub(first));
@@ -83,7 +86,13 @@ impl WithSimd for ToPanels<'_> {
                     taps: &taps,
                     extent: g.kernel,
                 };
-                spectrum(simd, g.kernel.next_multiple_of(2), &kernel, &mut to);
+                spectrum(
+                    simd,
+                    g.kernel.next_multiple_of(2),
+                    &mut between,
+                    &kernel,
+                    &mut to,
+                );
             }
         }
     }
@@ -156,6 +165,7 @@ impl WithSimd for AddGradient<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let g = self.geometry;
         let (columns, area) = (padded(g.output.c), g.kernel * g.kernel);
+        let mut between = fft::columns(simd);
         let mut taps: Taps = [[0.0; MOST_LANES]; SIZE * SIZE];
         for (index, to) in self.to.chunks_mut(S::F32_LANES * g.fan_in()).enumerate() {
             for i in 0..g.input.c {
@@ -169,7 +179,13 @@ impl WithSimd for AddGradient<'_> {
                     taps: &mut taps,
                     extent: g.kernel,
                 };
-                tile(simd, g.kernel.next_multiple_of(2), &from, &mut pixels);
+                tile(
+                    simd,
+                    g.kernel.next_multiple_of(2),
+                    &mut between,
+                    &from,
+                    &mut pixels,
+                );
                 for (lane, to) in to.chunks_exact_mut(g.fan_in()).enumerate() {
                     let to = &mut to[i * area..][..area];
                     for (to, tap) in to.iter_mut().zip(&taps) {

@@ -30,7 +30,7 @@ use tiles::{AddToPlanes, Layout, SlabsMut, ToOutput, ToSpectra};
 /// Elements between two slabs, so that the frequencies of one tile do not share a cache set.
 const GAP: usize = 16;
 /// Tiles that are multiplied together.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
 
 /// How the outputs of a convolution are covered by tiles.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,9 @@
 //! Between framed activations and the spectra of their tiles.
 
 use super::Cover;
-use super::fft::{Complex, FREQUENCIES, Frequencies, Pixels, SIZE, Spectrum, Tile, spectrum, tile};
+use super::fft::{
+    Complex, FREQUENCIES, Frequencies, Pixels, SIZE, Spectrum, Tile, columns, spectrum, tile,
+};
 use crate::conv2d::lanes::{Lanes, MOST_LANES};
 use crate::panels::padded;
 use pulp::{Simd, WithSimd};
@@ -41,6 +43,7 @@ impl WithSimd for ToSpectra<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let part = padded(self.channels);
+        let mut columns = columns(simd);
         for (t, index) in self.range.enumerate() {
             let (example, y, x) = self.cover.corner(index);
             let origin = example * self.frame + (y * self.width + x) * part;
@@ -56,7 +59,7 @@ impl WithSimd for ToSpectra<'_, '_> {
                     at: t * 2 * part + first,
                     part,
                 };
-                spectrum(simd, self.rows, &from, &mut to);
+                spectrum(simd, self.rows, &mut columns, &from, &mut to);
             }
         }
     }
@@ -129,6 +132,7 @@ impl WithSimd for ToOutput<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let g = &self.cover.geometry;
         let (co, outputs) = (g.output.c, self.cover.outputs);
+        let mut columns = columns(simd);
         for (t, index) in self.range.enumerate() {
             let (example, y, x) = self.cover.corner(index);
             let origin = example * g.output.example() + (y * g.output.w + x) * co;
@@ -151,7 +155,13 @@ impl WithSimd for ToOutput<'_> {
                     lanes,
                     bias: Lanes::load(simd, &bias),
                 };
-                tile(simd, outputs.next_multiple_of(2), &from, &mut to);
+                tile(
+                    simd,
+                    outputs.next_multiple_of(2),
+                    &mut columns,
+                    &from,
+                    &mut to,
+                );
             }
         }
     }
@@ -202,6 +212,7 @@ impl WithSimd for AddToPlanes<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let (height, width) = self.cover.framed();
         let part = self.layout.part;
+        let mut columns = columns(simd);
         for (t, index) in self.range.enumerate() {
             let (example, y, x) = self.cover.corner(index);
             let origin = ((example * height + y) * width + x) * part;
@@ -215,7 +226,7 @@ impl WithSimd for AddToPlanes<'_> {
                     row: width * part,
                     column: part,
                 };
-                tile(simd, SIZE, &from, &mut to);
+                tile(simd, SIZE, &mut columns, &from, &mut to);
             }
         }
     }
