@@ -9,6 +9,8 @@ mod configs;
 mod end_to_end;
 #[path = "cli_cases/errors.rs"]
 mod errors;
+#[path = "cli_cases/eval.rs"]
+mod eval;
 #[path = "cli_cases/help.rs"]
 mod help;
 #[path = "cli_cases/objectives.rs"]

@@ -11,6 +11,7 @@ fn help_teaches_by_example() {
         "config",
         "objectives",
         "ablate",
+        "study",
     ] {
         let ran = run(Path::new("."), &[name, "--help"]);
         assert_eq!(ran.code, 0);

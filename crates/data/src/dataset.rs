@@ -92,6 +92,12 @@ pub trait Dataset: Send + Sync {
     /// When the file behind the example cannot be read or decoded.
     fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError>;
 
+    /// Whom example `index` was recorded from (a subject), as a number that means the same in both
+    /// sets of [`Splits`]; `None` where that is unknown.
+    fn group(&self, _index: usize) -> Option<u32> {
+        None
+    }
+
     /// Where example `index` comes from, for messages: file, and record or place in it.
     fn origin(&self, index: usize) -> String {
         format!("example {index}")
@@ -215,6 +221,10 @@ impl Dataset for Subset {
         self.inner.load(self.indices[index], draw, out)
     }
 
+    fn group(&self, index: usize) -> Option<u32> {
+        self.inner.group(self.indices[index])
+    }
+
     fn origin(&self, index: usize) -> String {
         self.inner.origin(self.indices[index])
     }
@@ -237,6 +247,72 @@ impl Dataset for Subset {
             Source::Example { index, draw } => Source::Example {
                 index: self.indices[index],
                 draw,
+            },
+            signal => signal,
+        };
+        self.inner.levels(source, out)
+    }
+
+    fn finish(&self, levels: &mut [f32]) {
+        self.inner.finish(levels);
+    }
+}
+
+/// The examples of another data set as evaluations see them, whatever the draw.
+pub struct Fixed {
+    inner: Arc<dyn Dataset>,
+}
+
+impl Fixed {
+    /// All examples of `inner`, at [`Draw::FIXED`].
+    pub fn new(inner: Arc<dyn Dataset>) -> Self {
+        Self { inner }
+    }
+}
+
+impl Dataset for Fixed {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.inner.shape()
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.inner.label(index)
+    }
+
+    fn group(&self, index: usize) -> Option<u32> {
+        self.inner.group(index)
+    }
+
+    fn load(&self, index: usize, _draw: Draw, out: &mut [f32]) -> Result<(), DataError> {
+        self.inner.load(index, Draw::FIXED, out)
+    }
+
+    fn origin(&self, index: usize) -> String {
+        self.inner.origin(index)
+    }
+
+    fn waveform(&self, index: usize, _draw: Draw) -> Result<Option<Waveform>, DataError> {
+        self.inner.waveform(index, Draw::FIXED)
+    }
+
+    fn signal(
+        &self,
+        index: usize,
+        _draw: Draw,
+        near: Option<Near>,
+    ) -> Result<Option<Signal>, DataError> {
+        self.inner.signal(index, Draw::FIXED, near)
+    }
+
+    fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
+        let source = match source {
+            Source::Example { index, .. } => Source::Example {
+                index,
+                draw: Draw::FIXED,
             },
             signal => signal,
         };

@@ -19,7 +19,7 @@ pub mod stats;
 pub mod views;
 
 pub use config::DataConfig;
-pub use dataset::{ChannelStats, Dataset, Draw, Signal, Source, Splits, Subset, Waveform};
+pub use dataset::{ChannelStats, Dataset, Draw, Fixed, Signal, Source, Splits, Subset, Waveform};
 pub use error::DataError;
 pub use loader::{Batch, Batches, Loader};
 pub use modality::{Modality, Rendering, SpectrogramAxes};

@@ -15,6 +15,7 @@ pub mod pictures;
 pub mod progress;
 pub mod render;
 pub mod run;
+pub mod study;
 pub mod train;
 pub mod trained;
 

@@ -1,6 +1,6 @@
 //! A run that has been trained, brought back into memory.
 
-use crate::config::Config;
+use crate::config::{Config, Layer, resolve, schema};
 use crate::error::{Error, Result};
 use crate::model::Networks;
 use crate::pictures;
@@ -8,53 +8,96 @@ use crate::run::{Checkpoint, RunDir, RunError};
 use crate::train::normalization;
 use crate::train::players::Players;
 use std::path::{Path, PathBuf};
-use viewmaker_data::Splits;
+use viewmaker_data::{ChannelStats, Splits};
 use viewmaker_exec::Tower;
 
 /// Configuration, data and networks of a run.
 pub struct Trained {
     /// The configuration.
     pub config: Config,
-    /// The data it was trained on, or those asked for instead.
+    /// The data it was trained on, or those asked for instead; their `after_view` is the
+    /// normalisation that the encoder was trained with.
     pub splits: Splits,
+    /// The normalisation after the views that the data themselves suggest.
+    pub data_statistics: Option<ChannelStats>,
     /// The networks, with the weights of the latest checkpoint.
     pub players: Players,
     /// Steps they were trained for.
     pub step: u64,
 }
 
+/// What is to be different from the run.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Data instead of those of the run.
+    pub data: Option<PathBuf>,
+    /// Settings on top of those of the run.
+    pub settings: Layer,
+}
+
+impl Changes {
+    /// The configuration of the run in `folder` with the changes.
+    ///
+    /// # Errors
+    /// When there is no run, its configuration is damaged, or a setting cannot work.
+    pub fn config(&self, folder: &Path) -> Result<Config> {
+        let mut config = RunDir::read_config(folder)?;
+        if !self.settings.entries.is_empty() {
+            let of_run = Layer::from_file(&RunDir::config_path(folder), schema())?;
+            config = resolve(&[of_run, self.settings.clone()])?;
+        }
+        if self.data.is_some() {
+            config.data.path.clone_from(&self.data);
+        }
+        Ok(config)
+    }
+}
+
 impl Trained {
-    /// Loads the latest checkpoint of the run in `folder`; `data` replaces the data of the run.
+    /// Loads the latest checkpoint of the run in `folder`.
     ///
     /// # Errors
     /// When there is no run, it has no checkpoint yet, the checkpoint is damaged or belongs to
     /// another model, or the data cannot be opened or have another shape.
-    pub fn load(folder: &Path, data: Option<PathBuf>) -> Result<Self> {
-        let mut config = RunDir::read_config(folder)?;
-        if data.is_some() {
-            config.data.path = data;
-        }
+    pub fn load(folder: &Path, changes: &Changes) -> Result<Self> {
+        let config = changes.config(folder)?;
         let Some((checkpoint, at)) = RunDir::latest_checkpoint(folder)? else {
             let path = folder.to_path_buf();
             let why = "it has no checkpoint yet".to_owned();
             return Err(RunError::NoRun { path, why }.into());
         };
-        let splits = pictures::open_data(&config)?;
+        let mut splits = pictures::open_data(&config)?;
         let shape = splits.train.shape();
-        let stats = normalization(&checkpoint).or(splits.after_view.clone());
-        let networks = Networks::build(&config, shape, stats.as_ref())?;
+        let data_statistics = splits.after_view.clone();
+        splits.after_view = normalization(&checkpoint).or(splits.after_view);
+        let explain = |error: Error| match &changes.data {
+            Some(path) => other_shape(path, shape, &error),
+            None => error,
+        };
+        let networks = Networks::build(&config, shape, splits.after_view.as_ref());
+        let networks = networks.map_err(explain)?;
         let players = networks.init(&config, config.seed);
-        load_weights(&players.encoder, "encoder", &checkpoint, &at)?;
+        load_weights(&players.encoder, "encoder", &checkpoint, &at).map_err(explain)?;
         if let crate::train::players::Views::Learned(tower) = &players.views {
             load_weights(tower, "viewmaker", &checkpoint, &at)?;
         }
         Ok(Self {
             config,
             splits,
+            data_statistics,
             players,
             step: checkpoint.step,
         })
     }
+}
+
+/// Weights that do not fit when other data were asked for: most likely these have another shape.
+fn other_shape(data: &Path, [channels, height, width]: [usize; 3], error: &Error) -> Error {
+    Error::usage(format!(
+        "--data {}: the encoder does not fit examples of {channels}×{height}×{width}, as these data \
+         have them; use data with the channels that the run was trained on ({error})",
+        data.display()
+    ))
 }
 
 fn load_weights(tower: &Tower, file: &str, checkpoint: &Checkpoint, at: &Path) -> Result<()> {

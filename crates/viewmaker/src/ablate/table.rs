@@ -1,6 +1,7 @@
 //! The table of an ablation: mean ± standard deviation over seeds.
 
 use super::plan::{Plan, shown};
+use crate::eval::spread::mean_and_deviation;
 use crate::run::RunSummary;
 use std::fmt::Write;
 
@@ -174,18 +175,6 @@ impl Table {
     }
 }
 
-/// Mean and sample standard deviation (from two values on); `None` without values.
-fn mean_and_deviation(values: &[f64]) -> Option<(f64, Option<f64>)> {
-    if values.is_empty() {
-        return None;
-    }
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
-    let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
-    Some((mean, deviation))
-}
-
 fn describe(metric: &Metric, result: Option<(f64, Option<f64>)>) -> String {
     let Some((mean, deviation)) = result else {
         return "–".to_owned();
@@ -241,16 +230,6 @@ mod tests {
             None,
         ];
         Table::new(&plan, &done)
-    }
-
-    #[test]
-    fn means_and_sample_deviations() {
-        assert_eq!(mean_and_deviation(&[]), None);
-        assert_eq!(mean_and_deviation(&[2.0]), Some((2.0, None)));
-        assert_eq!(
-            mean_and_deviation(&[1.0, 3.0]),
-            Some((2.0, Some(2f64.sqrt())))
-        );
     }
 
     #[test]

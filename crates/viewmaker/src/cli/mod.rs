@@ -7,6 +7,7 @@ mod eval;
 mod objectives;
 mod output;
 mod profile;
+mod study;
 mod summary;
 mod train;
 mod views;
@@ -49,6 +50,7 @@ enum Command {
     Config(config::ConfigCommandArgs),
     Objectives(objectives::ObjectivesArgs),
     Ablate(ablate::AblateArgs),
+    Study(study::StudyArgs),
 }
 
 /// Runs the program on the arguments of the process.
@@ -80,6 +82,7 @@ fn run(command: Command) -> Result<()> {
         Command::Config(args) => config::run(args),
         Command::Objectives(args) => objectives::run(args),
         Command::Ablate(args) => ablate::run(args, &interrupt()?),
+        Command::Study(args) => study::run(args),
     }
 }
 

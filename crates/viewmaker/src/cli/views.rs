@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::pictures::{self, Request, Written};
 use crate::progress::ui;
 use crate::run::RunDir;
-use crate::trained::Trained;
+use crate::trained::{Changes, Trained};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use serde_json::json;
@@ -49,7 +49,7 @@ Examples:
 pub(super) fn run(args: ViewsArgs) -> Result<()> {
     let mut ui = ui(args.json);
     use_threads(&RunDir::read_config(&args.run)?)?;
-    let trained = Trained::load(&args.run, None)?;
+    let trained = Trained::load(&args.run, &Changes::default())?;
     let splits = &trained.splits;
     ui.on_message(&splits.description);
     let own = own_files(&args, &trained)?;

@@ -4,8 +4,10 @@
 //! CPU, are the files in `configs/`.
 
 use super::Config;
+use super::probes::*;
 use super::sections::*;
 use super::views::ViewSource;
+use crate::eval::fewshot::Nearness;
 use viewmaker_data::DataConfig;
 use viewmaker_data::views::{ExpertConfig, PatchConfig, TemporalConfig};
 use viewmaker_objective::ObjectiveConfig;
@@ -101,6 +103,30 @@ fn common(modality: &str) -> Config {
             linear_milestones: vec![60, 80],
             // Fresh views of every epoch cannot be kept: with them the probe takes as long as training.
             linear_views: false,
+            logistic: LogisticSection {
+                l2: 1e-3,
+                max_iterations: 1000,
+                tolerance: 1e-6,
+            },
+            finetune: FinetuneSection {
+                fractions: vec![0.01, 0.1, 1.0],
+                seeds: 3,
+                steps: 100,
+                batch_size: 64,
+                lr: 1e-3,
+                weight_decay: 1e-4,
+            },
+            fewshot: FewshotSection {
+                ways: 5,
+                shots: vec![1, 5],
+                queries: 15,
+                episodes: 600,
+                distance: Nearness::Euclidean,
+            },
+            subjects: SubjectsSection {
+                counts: vec![1, 2, 4],
+                repeats: 5,
+            },
         },
     }
 }

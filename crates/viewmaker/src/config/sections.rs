@@ -1,6 +1,7 @@
 //! The sections of a configuration. What each key means to a user stands in `docs.rs`; the ranges
 //! stand in `validate.rs`; the default values in `preset.rs`.
 
+use super::probes::*;
 use super::views::ViewSources;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -263,4 +264,12 @@ pub struct EvalSection {
     pub linear_milestones: Vec<u64>,
     /// Whether training batches of the linear probe pass through the frozen viewmaker.
     pub linear_views: bool,
+    /// Logistic regression.
+    pub logistic: LogisticSection,
+    /// Fine-tuning.
+    pub finetune: FinetuneSection,
+    /// Few-shot episodes.
+    pub fewshot: FewshotSection,
+    /// Transfer between subjects.
+    pub subjects: SubjectsSection,
 }

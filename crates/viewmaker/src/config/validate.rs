@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::error::ConfigError;
+use super::probes::*;
 use super::sections::*;
 use std::fmt::Display;
 use viewmaker_data::DataError;
@@ -139,7 +140,45 @@ fn eval(section: &EvalSection) -> Result<(), ConfigError> {
         "0 or more and less than 1",
     )?;
     not_negative("eval.linear_weight_decay", section.linear_weight_decay)?;
-    at_least("eval.linear_batch_size", section.linear_batch_size, 1)
+    at_least("eval.linear_batch_size", section.linear_batch_size, 1)?;
+    let logistic = &section.logistic;
+    not_negative("eval.logistic.l2", logistic.l2)?;
+    at_least("eval.logistic.max_iterations", logistic.max_iterations, 1)?;
+    positive("eval.logistic.tolerance", logistic.tolerance)?;
+    finetune(&section.finetune)?;
+    fewshot(&section.fewshot)?;
+    counts("eval.subjects.counts", &section.subjects.counts)?;
+    at_least("eval.subjects.repeats", section.subjects.repeats, 1)
+}
+
+fn finetune(section: &FinetuneSection) -> Result<(), ConfigError> {
+    let fractions = &section.fractions;
+    let fine = !fractions.is_empty() && fractions.iter().all(|f| *f > 0.0 && *f <= 1.0);
+    check(
+        "eval.finetune.fractions",
+        format!("{fractions:?}"),
+        fine,
+        "a list of numbers greater than 0 and at most 1",
+    )?;
+    at_least("eval.finetune.seeds", section.seeds, 1)?;
+    at_least("eval.finetune.steps", section.steps, 1)?;
+    at_least("eval.finetune.batch_size", section.batch_size, 1)?;
+    positive("eval.finetune.lr", section.lr)?;
+    not_negative("eval.finetune.weight_decay", section.weight_decay)
+}
+
+fn fewshot(section: &FewshotSection) -> Result<(), ConfigError> {
+    at_least("eval.fewshot.ways", section.ways, 2)?;
+    counts("eval.fewshot.shots", &section.shots)?;
+    at_least("eval.fewshot.queries", section.queries, 1)?;
+    at_least("eval.fewshot.episodes", section.episodes, 1)
+}
+
+/// A list of whole numbers from 1 on, with one at least.
+fn counts(key: &str, counts: &[usize]) -> Result<(), ConfigError> {
+    let fine = !counts.is_empty() && counts.iter().all(|count| *count > 0);
+    let expected = "a list of whole numbers, each 1 or more";
+    check(key, format!("{counts:?}"), fine, expected)
 }
 
 fn check(key: &str, value: impl Display, fine: bool, expected: &str) -> Result<(), ConfigError> {
@@ -159,13 +198,15 @@ fn at_most<T: PartialOrd + Display>(key: &str, value: T, most: T) -> Result<(), 
     check(key, &value, value <= most, &expected)
 }
 
-fn positive(key: &str, value: f32) -> Result<(), ConfigError> {
-    let fine = value > 0.0 && value.is_finite();
+fn positive(key: &str, value: impl Into<f64> + Copy + Display) -> Result<(), ConfigError> {
+    let number = value.into();
+    let fine = number > 0.0 && number.is_finite();
     check(key, value, fine, "a number greater than 0")
 }
 
-fn not_negative(key: &str, value: f32) -> Result<(), ConfigError> {
-    let fine = value >= 0.0 && value.is_finite();
+fn not_negative(key: &str, value: impl Into<f64> + Copy + Display) -> Result<(), ConfigError> {
+    let number = value.into();
+    let fine = number >= 0.0 && number.is_finite();
     check(key, value, fine, "a number, 0 or more")
 }
 

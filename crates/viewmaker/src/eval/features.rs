@@ -16,6 +16,8 @@ pub struct Features {
     pub rows: Vec<f32>,
     /// Class of each row.
     pub labels: Vec<u32>,
+    /// Which example of the data set each row belongs to.
+    pub indices: Vec<usize>,
 }
 
 impl Features {
@@ -32,6 +34,33 @@ impl Features {
     /// Row `index`.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.rows[index * self.dim..(index + 1) * self.dim]
+    }
+
+    /// The rows with these numbers, in that order.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            dim: self.dim,
+            rows: rows.iter().flat_map(|&i| self.row(i)).copied().collect(),
+            labels: rows.iter().map(|&i| self.labels[i]).collect(),
+            indices: rows.iter().map(|&i| self.indices[i]).collect(),
+        }
+    }
+
+    /// The part of `predicted` classes, one a row, that are right; `None` without rows.
+    pub fn accuracy_of(&self, predicted: &[u32]) -> Option<f64> {
+        let pairs = self.labels.iter().zip(predicted);
+        let right = pairs.filter(|(label, class)| label == class).count();
+        (!self.is_empty()).then(|| right as f64 / self.len() as f64)
+    }
+
+    /// The row's largest component, of every row: the predicted classes where rows are scores of
+    /// classes. Ties go to the smaller index.
+    pub fn largest(&self) -> Vec<u32> {
+        let best = |row: &[f32]| {
+            let better = |best, k: usize| if row[k] > row[best] { k } else { best };
+            (1..row.len()).fold(0, better) as u32
+        };
+        self.rows.chunks(self.dim.max(1)).map(best).collect()
     }
 
     /// Scales every row to length 1; rows of zeros stay.
@@ -54,9 +83,11 @@ pub struct Extraction {
     pub batch_size: usize,
     /// Loader threads.
     pub workers: usize,
+    /// Whether examples without a label are embedded, too; their class is 0 then.
+    pub unlabelled: bool,
 }
 
-/// Embeds every labelled example of `dataset`, without views.
+/// Embeds every (labelled) example of `dataset`, without views.
 ///
 /// # Errors
 /// When an example cannot be loaded, or a feature is not finite.
@@ -86,7 +117,7 @@ pub struct FreshViews<'a> {
     pub epoch: u64,
 }
 
-/// Embeds one fresh view of every labelled example.
+/// Embeds one fresh view of every (labelled) example.
 ///
 /// # Errors
 /// When an example cannot be loaded, or a feature is not finite.
@@ -137,10 +168,13 @@ fn embed_batches(
         let count = batch.dims[0];
         let x = view(&batch.x, count, index as u64)?;
         let rows = players.encode(&x, count, how.value);
-        for (row, label) in rows.chunks(features.dim).zip(&batch.labels) {
-            if let Some(label) = *label {
+        let examples = batch.labels.iter().zip(&batch.indices);
+        for (row, (label, index)) in rows.chunks(features.dim).zip(examples) {
+            let unlabelled = how.unlabelled.then_some(0);
+            if let Some(label) = label.or(unlabelled) {
                 features.rows.extend_from_slice(row);
                 features.labels.push(label);
+                features.indices.push(*index);
             }
         }
         done += count as u64;
@@ -170,4 +204,25 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_selected_and_compared() {
+        let features = Features {
+            dim: 2,
+            rows: vec![0.0, 1.0, 2.0, 2.0, 5.0, 4.0],
+            labels: vec![1, 0, 1],
+            indices: vec![10, 11, 12],
+        };
+        let two = features.select(&[2, 0]);
+        assert_eq!((two.row(0), two.row(1)), (&[5.0, 4.0][..], &[0.0, 1.0][..]));
+        assert_eq!((two.labels, two.indices), (vec![1, 1], vec![12, 10]));
+        assert_eq!(features.largest(), [1, 0, 0]);
+        assert_eq!(features.accuracy_of(&features.largest()), Some(2.0 / 3.0));
+        assert_eq!(Features::default().accuracy_of(&[]), None);
+    }
 }

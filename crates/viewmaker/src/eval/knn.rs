@@ -61,6 +61,7 @@ mod tests {
             dim: 2,
             rows: rows.concat(),
             labels: labels.to_vec(),
+            indices: (0..labels.len()).collect(),
         };
         features.normalize();
         features

@@ -2,10 +2,11 @@
 
 use super::features::{Features, dot};
 use rayon::prelude::*;
+use serde::Serialize;
 use viewmaker_ops::random::Philox;
 
 /// Settings of the probe.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LinearProbe {
     /// Passes over the training features.
     pub epochs: u64,

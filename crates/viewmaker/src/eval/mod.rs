@@ -1,22 +1,34 @@
-//! What a representation is worth: nearest neighbours and a linear probe on frozen features.
+//! What a representation is worth: probes on frozen features, and training that starts from them.
 
 pub mod collapse;
 pub mod features;
+pub mod fewshot;
+pub mod finetune;
 pub mod knn;
+pub mod lbfgs;
 pub mod linear;
+pub mod logistic;
+pub mod report;
+pub mod spread;
 mod statistics;
+pub mod subjects;
+pub mod subset;
+pub mod transfer;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::model;
 use crate::progress::{TaskReport, Ui};
-use crate::train::players::{Players, SeededNoise};
+use crate::train::players::{Players, SeededNoise, Views};
 use features::{Extraction, Features, FreshViews, extract, extract_views};
+use fewshot::Episodes;
 use knn::Knn;
 use linear::{LinearClassifier, LinearProbe};
+use logistic::{Fit, Logistic, LogisticClassifier};
 use serde::Serialize;
 use statistics::CleanStatistics;
 use std::sync::Arc;
-use viewmaker_data::{Dataset, Recipe, Splits};
+use viewmaker_data::{Dataset, Recipe, Splits, Subset};
 use viewmaker_net::ValueId;
 
 /// Threads that load examples during an evaluation.
@@ -62,6 +74,70 @@ pub struct LinearResult {
     pub train_examples: usize,
     /// Test examples.
     pub test_examples: usize,
+    /// Settings of the probe.
+    pub settings: LinearProbe,
+    /// Whether it was trained on fresh views in every epoch instead of the examples.
+    pub on_views: bool,
+}
+
+/// Result of the logistic regression.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LogisticResult {
+    /// Where the features were read.
+    pub layer: Layer,
+    /// Number of features.
+    pub dim: usize,
+    /// Accuracy on the test set, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Accuracy on the training set, in `[0, 1]`.
+    pub train_accuracy: f64,
+    /// Training examples.
+    pub train_examples: usize,
+    /// Test examples.
+    pub test_examples: usize,
+    /// Settings of the regression.
+    pub settings: Logistic,
+    /// How the search for the weights ended.
+    pub fit: Fit,
+}
+
+/// Accuracies of few-shot episodes of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FewshotAt {
+    /// The episodes.
+    pub settings: Episodes,
+    /// Mean accuracy over the episodes, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Standard deviation over the episodes; `None` for a single one.
+    pub std: Option<f64>,
+    /// Half the width of the 95 % interval of the mean.
+    pub interval95: f64,
+    /// Mean accuracy of the same encoder before training.
+    pub untrained: f64,
+    /// Half the width of its 95 % interval.
+    pub untrained_interval95: f64,
+}
+
+/// What few examples of new classes are enough for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FewshotResult {
+    /// Where the features were read.
+    pub layer: Layer,
+    /// Number of features.
+    pub dim: usize,
+    /// Held-out examples that the episodes are drawn from.
+    pub test_examples: usize,
+    /// Accuracies by number of labelled examples.
+    pub shots: Vec<FewshotAt>,
+}
+
+/// Labelled features of both sets.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// Features of the training set.
+    pub train: Features,
+    /// Features of the held-out examples.
+    pub test: Features,
 }
 
 /// Result of the nearest-neighbour classifier.
@@ -79,7 +155,13 @@ pub struct KnnResult {
     pub test_examples: usize,
 }
 
+/// A part of 1 as per cent, without digits that say nothing: `0.01` is `1 %`.
+pub fn percent_of(fraction: f64) -> String {
+    format!("{} %", (fraction * 1e6).round() / 1e4)
+}
+
 /// Evaluates one encoder on one data source.
+#[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
     /// The encoder, and the views for probes that train on views.
     pub players: &'a Players,
@@ -98,10 +180,16 @@ impl Evaluation<'_> {
         if self.splits.class_names.is_empty() {
             return Ok(None);
         }
-        let how = self.extraction(Layer::Pooled)?;
-        let _statistics = self.clean_statistics()?;
-        let mut bank = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
-        let mut test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
+        let frozen = self.frozen(Layer::Pooled, ui)?;
+        Ok(self.knn_on(frozen))
+    }
+
+    /// [`Evaluation::knn`] on features that have been computed.
+    fn knn_on(&self, frozen: Frozen) -> Option<KnnResult> {
+        let Frozen {
+            train: mut bank,
+            mut test,
+        } = frozen;
         bank.normalize();
         test.normalize();
         let knn = Knn {
@@ -109,13 +197,13 @@ impl Evaluation<'_> {
             temperature: self.config.eval.knn_temperature,
         };
         let accuracy = knn::accuracy(&bank, &test, self.splits.class_names.len(), knn);
-        Ok(accuracy.map(|accuracy| KnnResult {
+        accuracy.map(|accuracy| KnnResult {
             accuracy,
             k: knn.k.min(bank.len()),
             temperature: knn.temperature,
             bank_examples: bank.len(),
             test_examples: test.len(),
-        }))
+        })
     }
 
     /// Trains and tests a linear classifier on frozen features; `None` without labels.
@@ -163,6 +251,93 @@ impl Evaluation<'_> {
             train_loss,
             train_examples: clean.len(),
             test_examples: test.len(),
+            settings: probe,
+            on_views,
+        }))
+    }
+
+    /// Fits a logistic regression to frozen features; `None` without labels.
+    ///
+    /// # Errors
+    /// When an example cannot be loaded or the encoder has diverged.
+    pub fn logistic(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Option<LogisticResult>> {
+        if self.splits.class_names.is_empty() {
+            return Ok(None);
+        }
+        let frozen = self.frozen(layer, ui)?;
+        Ok(self.logistic_on(&frozen, layer))
+    }
+
+    /// [`Evaluation::logistic`] on features that have been computed.
+    fn logistic_on(&self, frozen: &Frozen, layer: Layer) -> Option<LogisticResult> {
+        let Frozen { train, test } = frozen;
+        let settings = self.config.eval.logistic.settings();
+        let (classifier, fit) = LogisticClassifier::fit(train, settings);
+        let accuracies = classifier.accuracy(test).zip(classifier.accuracy(train));
+        accuracies.map(|(accuracy, train_accuracy)| LogisticResult {
+            layer,
+            dim: train.dim,
+            accuracy,
+            train_accuracy,
+            train_examples: train.len(),
+            test_examples: test.len(),
+            settings,
+            fit,
+        })
+    }
+
+    /// Features of all labelled examples, with the batch-norm statistics that evaluations use.
+    fn frozen(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Frozen> {
+        let how = self.extraction(layer)?;
+        let _statistics = self.clean_statistics()?;
+        Ok(Frozen {
+            train: self.embed(&self.splits.train, how, "embedding the training set", ui)?,
+            test: self.embed(&self.splits.test, how, "embedding the test set", ui)?,
+        })
+    }
+
+    /// [`Evaluation::frozen`] for the same encoder with the weights that training started from.
+    fn untrained_frozen(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Frozen> {
+        let players = Players {
+            encoder: model::fresh_encoder(self.players.encoder.net(), self.config.seed),
+            views: Views::None,
+        };
+        let evaluation = Evaluation {
+            players: &players,
+            ..*self
+        };
+        evaluation.frozen(layer, ui)
+    }
+
+    /// Few-shot episodes on the frozen features of held-out examples; `None` without labels.
+    ///
+    /// # Errors
+    /// When there are too few classes or examples for an episode, or one cannot be loaded.
+    pub fn fewshot(&self, ui: &mut dyn Ui) -> Result<Option<FewshotResult>> {
+        if self.splits.class_names.is_empty() {
+            return Ok(None);
+        }
+        let section = &self.config.eval.fewshot;
+        let test = self.frozen(Layer::Pooled, ui)?.test;
+        let untrained = self.untrained_frozen(Layer::Pooled, ui)?.test;
+        let at = |&shots: &usize| {
+            let settings = section.episodes_of(shots, self.config.seed);
+            let accuracy = settings.run(&test)?;
+            let untrained = settings.run(&untrained)?;
+            Ok(FewshotAt {
+                settings,
+                accuracy: accuracy.mean,
+                std: accuracy.std,
+                interval95: accuracy.interval95(),
+                untrained: untrained.mean,
+                untrained_interval95: untrained.interval95(),
+            })
+        };
+        Ok(Some(FewshotResult {
+            layer: Layer::Pooled,
+            dim: test.dim,
+            test_examples: test.len(),
+            shots: section.shots.iter().map(at).collect::<Result<_>>()?,
         }))
     }
 
@@ -172,6 +347,32 @@ impl Evaluation<'_> {
             true => CleanStatistics::estimate(self.players, &self.splits.train).map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Embeddings of two views of `examples` training examples (all, where there are fewer), spread
+    /// evenly over the training set, as the run makes views; running statistics are those of the run.
+    ///
+    /// # Errors
+    /// When an example cannot be loaded or the encoder has diverged.
+    pub fn two_views(&self, examples: usize) -> Result<[Vec<f32>; 2]> {
+        let recipe = self.config.recipe()?.map(Arc::new);
+        let train = Subset::limited(Arc::clone(&self.splits.train), Some(examples));
+        let how = Extraction {
+            value: self.players.encoder.net().output(),
+            unlabelled: true,
+            ..self.extraction(Layer::Pooled)?
+        };
+        let view = |epoch| -> Result<Vec<f32>> {
+            let views = FreshViews {
+                recipe: recipe.as_ref(),
+                noise: SeededNoise {
+                    seed: self.config.seed,
+                },
+                epoch,
+            };
+            Ok(extract_views(self.players, &train, how, views)?.rows)
+        };
+        Ok([view(0)?, view(1)?])
     }
 
     fn probe(&self) -> LinearProbe {
@@ -192,6 +393,7 @@ impl Evaluation<'_> {
             value: value(self.players, layer)?,
             batch_size: BATCH,
             workers: WORKERS,
+            unlabelled: false,
         })
     }
 

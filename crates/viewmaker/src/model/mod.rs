@@ -17,6 +17,9 @@ use viewmaker_ops::budget::Norm;
 const ENCODER_STREAM: u32 = 1;
 const VIEWMAKER_STREAM: u32 = 2;
 
+/// How the parameters of what stands above the pooled features are called.
+const HEAD: &str = "fc.";
+
 /// The networks of a configuration, as graphs.
 #[derive(Clone, Debug)]
 pub struct Networks {
@@ -36,16 +39,7 @@ impl Networks {
         shape: [usize; 3],
         after_view: Option<&ChannelStats>,
     ) -> Result<Self> {
-        let encoder_config = EncoderConfig {
-            name: config.encoder.name.clone(),
-            input: shape,
-            embedding_dim: config.encoder.embedding_dim,
-            projection: projection(config.encoder.projection),
-            normalization: after_view.map(|stats| InputNormalization {
-                mean: stats.mean.clone(),
-                std: stats.std.clone(),
-            }),
-        };
+        let encoder_config = encoder_config(config, shape, after_view);
         let views = match config.views.source.network() {
             Some(ViewNetwork::Learned) => Some(viewmaker(&viewmaker_config(config, shape))),
             Some(ViewNetwork::Noise) => Some(noise_views(&NoiseViewConfig {
@@ -73,6 +67,60 @@ impl Networks {
             (None, _) => Views::None,
         };
         Players { encoder, views }
+    }
+}
+
+/// The encoder of a configuration with a linear classifier of `classes` in place of the projection.
+///
+/// # Errors
+/// As [`Networks::build`].
+pub fn classifier(
+    config: &Config,
+    shape: [usize; 3],
+    after_view: Option<&ChannelStats>,
+    classes: usize,
+) -> Result<Arc<Net>> {
+    let config = EncoderConfig {
+        embedding_dim: classes,
+        projection: Projection::Linear,
+        ..encoder_config(config, shape, after_view)
+    };
+    Ok(Arc::new(encoder(&config).map_err(usage)?))
+}
+
+/// An encoder with the weights that a run with this seed starts from.
+pub fn fresh_encoder(net: &Arc<Net>, seed: u64) -> Tower {
+    Tower::new(Weights::init(Arc::clone(net), seed, ENCODER_STREAM))
+}
+
+/// Gives `to` the weights of the encoder `from`; all but those of what stands above the pooled features.
+///
+/// # Errors
+/// When the two are different encoders.
+pub fn copy_backbone(from: &Tower, to: &Tower) -> Result<()> {
+    let is_head = |name: &str| name.starts_with(HEAD);
+    let mut tensors = from.weights().tensors();
+    tensors.retain(|name, _| !is_head(name));
+    let own = to.weights().tensors().into_iter();
+    tensors.extend(own.filter(|(name, _)| is_head(name)));
+    let loaded = to.weights_mut().load(&tensors);
+    loaded.map_err(|error| Error::failure(error.to_string()))
+}
+
+fn encoder_config(
+    config: &Config,
+    shape: [usize; 3],
+    after_view: Option<&ChannelStats>,
+) -> EncoderConfig {
+    EncoderConfig {
+        name: config.encoder.name.clone(),
+        input: shape,
+        embedding_dim: config.encoder.embedding_dim,
+        projection: projection(config.encoder.projection),
+        normalization: after_view.map(|stats| InputNormalization {
+            mean: stats.mean.clone(),
+            std: stats.std.clone(),
+        }),
     }
 }
 

@@ -64,6 +64,32 @@ impl Canvas {
         }
     }
 
+    /// Draws a straight line of squares of `width` pixels from one place to another.
+    pub fn line(
+        &mut self,
+        (x0, y0): (usize, usize),
+        (x1, y1): (usize, usize),
+        width: usize,
+        colour: Rgb,
+    ) {
+        let steps = x0.abs_diff(x1).max(y0.abs_diff(y1));
+        let between = |from: usize, to: usize, step: usize| {
+            let part = step as f64 / steps.max(1) as f64;
+            (from as f64 + part * (to as f64 - from as f64)).round() as usize
+        };
+        for step in 0..=steps {
+            let (x, y) = (between(x0, x1, step), between(y0, y1, step));
+            let back = (width.max(1) - 1) / 2;
+            self.fill(
+                x.saturating_sub(back),
+                y.saturating_sub(back),
+                width,
+                width,
+                colour,
+            );
+        }
+    }
+
     /// Draws a map of `rows × columns` pixels, each as a square of `scale` pixels.
     pub fn map(
         &mut self,
@@ -143,6 +169,18 @@ mod tests {
         assert_eq!(canvas.get(3, 2), [1, 2, 3]);
         assert_eq!(canvas.get(2, 2), Canvas::WHITE);
         assert_eq!(canvas.get(9, 9), Canvas::WHITE);
+    }
+
+    #[test]
+    fn lines_join_their_ends() {
+        let colour = [9, 8, 7];
+        let mut canvas = Canvas::new(12, 9);
+        canvas.line((10, 1), (2, 7), 1, colour);
+        let inked = canvas.pixels.iter().filter(|p| **p == colour).count();
+        assert_eq!(inked, 9, "one pixel a column");
+        assert_eq!((canvas.get(10, 1), canvas.get(2, 7)), (colour, colour));
+        canvas.line((5, 5), (5, 5), 3, colour);
+        assert_eq!(canvas.get(4, 6), colour);
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Pictures of views: pure functions from tensors to pixels, and PNG files.
 //!
 //! [`image_grid`] shows pictures (original, views, magnified difference), [`spectrogram_sheet`]
-//! shows spectrograms with axes in Hz and seconds and a scale for every colour.
+//! shows spectrograms with axes in Hz and seconds and a scale for every colour; [`chart()`] shows
+//! measurements as curves.
 
 mod canvas;
+mod chart;
 mod colour;
 mod image_grid;
 mod spectrogram;
 mod ticks;
 
 pub use canvas::Canvas;
+pub use chart::{Chart, Curve, Point, chart};
 pub use colour::{Rgb, diverging, sequential};
 pub use image_grid::{GridColumn, image_grid};
 pub use spectrogram::{SheetRow, spectrogram_sheet};

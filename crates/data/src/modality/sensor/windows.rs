@@ -155,6 +155,11 @@ impl Dataset for WindowSet {
         self.stretches[self.slots[index].stretch].label
     }
 
+    fn group(&self, index: usize) -> Option<u32> {
+        let subject = self.stretches[self.slots[index].stretch].subject;
+        u32::try_from(subject).ok()
+    }
+
     fn load(&self, index: usize, draw: Draw, out: &mut [f32]) -> Result<(), DataError> {
         self.levels(Source::Example { index, draw }, out)?;
         self.finish(out);
@@ -297,5 +302,10 @@ mod tests {
         };
         assert_eq!(fixed(&moving), load(&set(), 0));
         assert_eq!(set().limited(2).len(), 2);
+        let still = crate::Fixed::new(Arc::new(set().moving()));
+        let mut out = vec![0.0; 2 * 8 * 8];
+        still.load(3, Draw { seed: 1, epoch: 1 }, &mut out).unwrap();
+        assert_eq!(out, load(&set(), 0));
+        assert_eq!((still.group(3), still.label(3)), (Some(0), Some(0)));
     }
 }

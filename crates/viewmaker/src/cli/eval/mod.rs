@@ -1,0 +1,207 @@
+//! `viewmaker eval`
+
+mod describe;
+
+use super::args::use_threads;
+use super::output;
+use crate::config::{Layer, schema};
+use crate::error::{Error, Result};
+use crate::eval::report::{Origin, Report};
+use crate::eval::{Evaluation, Layer as Features};
+use crate::progress::{Ui, ui};
+use crate::trained::{Changes, Trained};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Measure how good a trained encoder is, on the held-out part of its data or on other data.
+///
+/// Every probe prints its result and writes it, with all settings, to eval/<PROBE>.json in the run
+/// folder; some add a picture.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct EvalArgs {
+    /// Run folder.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// What measures; several with commas between them.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Probe::Knn])]
+    probe: Vec<Probe>,
+    /// Other data of the same kind and shape, to see what transfers.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Change one setting of the evaluation, for example eval.knn_k=5; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Folder for the results; without it eval/ in the run folder, or eval/<name of the data>/.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Probe {
+    /// Votes of the nearest neighbours; takes seconds.
+    Knn,
+    /// A linear classifier by SGD, as in the paper: on pooled and on pre-pool features.
+    Linear,
+    /// A logistic regression by L-BFGS, on pooled features: no seed, no learning rate.
+    Logistic,
+    /// The whole network trained with 1, 10 and 100 % of the labels, against one from scratch and a
+    /// linear probe; takes minutes.
+    Finetune,
+    /// Episodes of few examples of each class, by the nearest class mean.
+    Fewshot,
+    /// Nearest neighbours and logistic regression on other data (--data), against an untrained
+    /// encoder.
+    Transfer,
+    /// A probe trained on few subjects and tested on others (sensor data).
+    Subjects,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  viewmaker eval runs/image-001
+  viewmaker eval runs/image-001 --probe linear
+  viewmaker eval runs/image-001 --probe knn,logistic --set eval.knn_k=200
+  viewmaker eval runs/image-001 --probe finetune --set eval.finetune.steps=2000
+  viewmaker eval runs/image-001 --probe transfer --data ~/cifar-100-binary
+  viewmaker eval runs/speech-001 --data ~/free-spoken-digit-dataset --json";
+
+pub(super) fn run(args: EvalArgs) -> Result<()> {
+    let mut ui = ui(args.json);
+    if args.probe.contains(&Probe::Transfer) && args.data.is_none() {
+        return Err(needs_data());
+    }
+    let changes = changes(&args)?;
+    use_threads(&changes.config(&args.run)?)?;
+    let trained = Trained::load(&args.run, &changes)?;
+    ui.on_message(&trained.splits.description);
+    let mut probes = args.probe.clone();
+    probes.dedup();
+    let reports = probes
+        .iter()
+        .map(|probe| measure(*probe, &trained, ui.as_mut()));
+    let reports = reports.collect::<Result<Vec<Report>>>()?;
+    ui.on_finish();
+    let origin = Origin {
+        run: &args.run,
+        step: trained.step,
+        data: &trained.splits.description,
+    };
+    let out = out(&args, changes.data.as_deref());
+    let mut files = Vec::new();
+    for report in &reports {
+        files.extend(report.write(&out, origin)?);
+    }
+    print(&args, origin, &reports, &files)
+}
+
+fn print(args: &EvalArgs, origin: Origin<'_>, reports: &[Report], files: &[PathBuf]) -> Result<()> {
+    if args.json {
+        let results: Vec<&Value> = reports.iter().flat_map(|report| &report.results).collect();
+        return output::print_json(&json!({
+            "event": "result",
+            "run": origin.run,
+            "step": origin.step,
+            "data": origin.data,
+            "results": results,
+            "files": files,
+        }));
+    }
+    let mut parts: Vec<&str> = reports.iter().map(|report| report.text.as_str()).collect();
+    let files = files.iter().map(|file| file.display().to_string());
+    let files = format!("written: {}", files.collect::<Vec<_>>().join(", "));
+    parts.push(&files);
+    output::print(&parts.join("\n"))
+}
+
+/// What the command line wants otherwise than the run.
+fn changes(args: &EvalArgs) -> Result<Changes> {
+    let data = args.data.as_deref().map(std::path::absolute).transpose();
+    let data = data.map_err(|error| Error::usage(format!("--data: {error}")))?;
+    let mut settings = Layer::default();
+    for assignment in &args.set {
+        settings.add_assignment(assignment, schema())?;
+    }
+    let may_change =
+        |key: &str| key.starts_with("eval.") || (data.is_some() && key.starts_with("data."));
+    match settings
+        .entries
+        .iter()
+        .find(|entry| !may_change(&entry.key))
+    {
+        Some(entry) => Err(Error::usage(format!(
+            "--set {}: an evaluation changes nothing about the run; what can be set here begins \
+             with eval. (and, beside --data, with data.)",
+            entry.key
+        ))),
+        None => Ok(Changes { data, settings }),
+    }
+}
+
+/// The folder for the results.
+fn out(args: &EvalArgs, data: Option<&std::path::Path>) -> PathBuf {
+    if let Some(out) = &args.out {
+        return out.clone();
+    }
+    let folder = args.run.join("eval");
+    match data.and_then(std::path::Path::file_name) {
+        Some(name) => folder.join(name),
+        None => folder,
+    }
+}
+
+fn measure(probe: Probe, trained: &Trained, ui: &mut dyn Ui) -> Result<Report> {
+    let evaluation = Evaluation {
+        players: &trained.players,
+        splits: &trained.splits,
+        config: &trained.config,
+    };
+    match probe {
+        Probe::Knn => {
+            let result = evaluation.knn(ui)?.ok_or_else(no_labels)?;
+            Ok(describe::knn(&result))
+        }
+        Probe::Linear => {
+            let mut results = Vec::new();
+            for layer in [Features::Pooled, Features::Prepool] {
+                results.push(evaluation.linear(layer, ui)?.ok_or_else(no_labels)?);
+            }
+            Ok(describe::linear(&results))
+        }
+        Probe::Logistic => {
+            let result = evaluation.logistic(Features::Pooled, ui)?;
+            Ok(describe::logistic(&result.ok_or_else(no_labels)?))
+        }
+        Probe::Finetune => {
+            let result = evaluation.finetune(ui)?.ok_or_else(no_labels)?;
+            Ok(describe::finetune(&result))
+        }
+        Probe::Fewshot => {
+            let result = evaluation.fewshot(ui)?.ok_or_else(no_labels)?;
+            Ok(describe::fewshot(&result))
+        }
+        Probe::Transfer => {
+            let result = evaluation.transfer(trained.data_statistics.as_ref(), ui)?;
+            Ok(describe::transfer(&result.ok_or_else(no_labels)?))
+        }
+        Probe::Subjects => {
+            let result = evaluation.subjects(ui)?.ok_or_else(no_labels)?;
+            Ok(describe::subjects(&result))
+        }
+    }
+}
+
+fn needs_data() -> Error {
+    Error::usage(
+        "--probe transfer: needs --data PATH, other labelled data of the same modality than those of \
+         the run",
+    )
+}
+
+fn no_labels() -> Error {
+    Error::failure("the data have no labels: there is nothing to compare predictions with")
+}

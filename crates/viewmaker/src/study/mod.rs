@@ -1,0 +1,3 @@
+//! Measurements of objectives on frozen encoders.
+
+pub mod batch_size;
