@@ -269,3 +269,32 @@ fn batches_are_compared_with_all_data() {
         assert!(ran.err.contains(message), "{}", ran.err);
     }
 }
+
+#[test]
+fn corrupted_pictures_are_tabulated_and_drawn() {
+    let home = tempfile::tempdir().expect("a folder");
+    let home = home.path();
+    train(home, "image");
+    let args = ["--probe=corruptions", "--set=eval.corruptions.examples=10"];
+    let result = eval(home, &args);
+    let result = &result["results"][0]["result"];
+    assert_eq!(result["test_examples"], 10);
+    let rows = result["corruptions"].as_array().expect("rows");
+    assert_eq!(rows.len(), 15);
+    for row in rows {
+        assert_eq!(row["accuracies"].as_array().map(Vec::len), Some(5), "{row}");
+    }
+    let sheet = image::open(home.join("run/eval/corruptions.png")).expect("a sheet");
+    assert!(sheet.height() > 15 * 64);
+    let ran = succeed(home, &[&["eval", "run"], &args[..]].concat());
+    assert!(
+        ran.out.contains("motion_blur") && ran.out.contains("severity 5"),
+        "{}",
+        ran.out
+    );
+    let home = tempfile::tempdir().expect("a folder");
+    train(home.path(), "sensor");
+    let ran = run(home.path(), &["eval", "run", "--probe", "corruptions"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("defined for images only"), "{}", ran.err);
+}

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod corruptions;
 mod dataset;
 mod error;
 mod random;

@@ -22,6 +22,8 @@ pub(crate) const SPOKEN_DIGITS: u32 = 0x6461_0008;
 pub(crate) const WINDOWS: u32 = 0x6461_0010;
 /// The embedded movements.
 pub(crate) const MOTION: u32 = 0x6461_0011;
+/// Corruptions of pictures; kinds count up from here.
+pub(crate) const CORRUPTIONS: u32 = 0x6461_0080;
 
 /// The views of an example that are made while it is loaded; purposes count up from here.
 pub(crate) const VIEWS: u32 = 0x6461_0100;

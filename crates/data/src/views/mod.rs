@@ -22,6 +22,7 @@ mod temporal;
 pub use config::{ExpertConfig, ViewsConfig};
 pub use crop::Region;
 pub use image::ImageExpert;
+pub(crate) use image::mirrored;
 pub use mask::SpectralMask;
 pub use patch::PatchConfig;
 pub use recipe::{Moment, Recipe, Stage};

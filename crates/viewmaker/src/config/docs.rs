@@ -571,4 +571,12 @@ const DOCS: &[(&str, &str)] = &[
         "eval.subjects.repeats",
         "Draws of subjects for each number.",
     ),
+    (
+        "eval.corruptions",
+        "Accuracy on corrupted pictures, by a probe that was trained on clean ones.",
+    ),
+    (
+        "eval.corruptions.examples",
+        "Held-out examples that are corrupted, spread evenly; 0: all.",
+    ),
 ];

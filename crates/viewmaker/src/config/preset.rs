@@ -127,6 +127,7 @@ fn common(modality: &str) -> Config {
                 counts: vec![1, 2, 4],
                 repeats: 5,
             },
+            corruptions: CorruptionsSection { examples: 512 },
         },
     }
 }

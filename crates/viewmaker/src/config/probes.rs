@@ -75,6 +75,14 @@ impl FewshotSection {
     }
 }
 
+/// The section `eval.corruptions`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorruptionsSection {
+    /// Held-out examples that are corrupted, spread evenly; 0: all.
+    pub examples: usize,
+}
+
 /// The section `eval.subjects`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

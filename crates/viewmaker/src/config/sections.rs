@@ -272,4 +272,6 @@ pub struct EvalSection {
     pub fewshot: FewshotSection,
     /// Transfer between subjects.
     pub subjects: SubjectsSection,
+    /// Corrupted pictures.
+    pub corruptions: CorruptionsSection,
 }

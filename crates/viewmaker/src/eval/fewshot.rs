@@ -2,7 +2,9 @@
 
 use super::features::Features;
 use super::spread::Spread;
+use super::{Evaluation, Layer};
 use crate::error::{Error, Result};
+use crate::progress::Ui;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,36 @@ pub enum Nearness {
     Euclidean,
     /// Cosine: features and class means are scaled to length 1 first.
     Cosine,
+}
+
+/// Accuracies of few-shot episodes of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FewshotAt {
+    /// The episodes.
+    pub settings: Episodes,
+    /// Mean accuracy over the episodes, in `[0, 1]`.
+    pub accuracy: f64,
+    /// Standard deviation over the episodes; `None` for a single one.
+    pub std: Option<f64>,
+    /// Half the width of the 95 % interval of the mean.
+    pub interval95: f64,
+    /// Mean accuracy of the same encoder before training.
+    pub untrained: f64,
+    /// Half the width of its 95 % interval.
+    pub untrained_interval95: f64,
+}
+
+/// What few examples of new classes are enough for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FewshotResult {
+    /// Where the features were read.
+    pub layer: Layer,
+    /// Number of features.
+    pub dim: usize,
+    /// Held-out examples that the episodes are drawn from.
+    pub test_examples: usize,
+    /// Accuracies by number of labelled examples.
+    pub shots: Vec<FewshotAt>,
 }
 
 /// One kind of episode.
@@ -120,6 +152,41 @@ impl Episodes {
             mean.iter_mut().for_each(|m| *m /= length);
         }
         mean
+    }
+}
+
+impl Evaluation<'_> {
+    /// Few-shot episodes on the frozen features of held-out examples; `None` without labels.
+    ///
+    /// # Errors
+    /// When there are too few classes or examples for an episode, or one cannot be loaded.
+    pub fn fewshot(&self, ui: &mut dyn Ui) -> Result<Option<FewshotResult>> {
+        if self.splits.class_names.is_empty() {
+            return Ok(None);
+        }
+        let section = &self.config.eval.fewshot;
+        let test = self.frozen_test(Layer::Pooled, ui)?;
+        let untrained = self.untrained();
+        let untrained = self.of(&untrained).frozen_test(Layer::Pooled, ui)?;
+        let at = |&shots: &usize| {
+            let settings = section.episodes_of(shots, self.config.seed);
+            let accuracy = settings.run(&test)?;
+            let untrained = settings.run(&untrained)?;
+            Ok(FewshotAt {
+                settings,
+                accuracy: accuracy.mean,
+                std: accuracy.std,
+                interval95: accuracy.interval95(),
+                untrained: untrained.mean,
+                untrained_interval95: untrained.interval95(),
+            })
+        };
+        Ok(Some(FewshotResult {
+            layer: Layer::Pooled,
+            dim: test.dim,
+            test_examples: test.len(),
+            shots: section.shots.iter().map(at).collect::<Result<_>>()?,
+        }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a representation is worth: probes on frozen features, and training that starts from them.
 
 pub mod collapse;
+pub mod corruptions;
 pub mod features;
 pub mod fewshot;
 pub mod finetune;
@@ -21,7 +22,6 @@ use crate::model;
 use crate::progress::{TaskReport, Ui};
 use crate::train::players::{Players, SeededNoise, Views};
 use features::{Extraction, Features, FreshViews, extract, extract_views};
-use fewshot::Episodes;
 use knn::Knn;
 use linear::{LinearClassifier, LinearProbe};
 use logistic::{Fit, Logistic, LogisticClassifier};
@@ -99,36 +99,6 @@ pub struct LogisticResult {
     pub settings: Logistic,
     /// How the search for the weights ended.
     pub fit: Fit,
-}
-
-/// Accuracies of few-shot episodes of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FewshotAt {
-    /// The episodes.
-    pub settings: Episodes,
-    /// Mean accuracy over the episodes, in `[0, 1]`.
-    pub accuracy: f64,
-    /// Standard deviation over the episodes; `None` for a single one.
-    pub std: Option<f64>,
-    /// Half the width of the 95 % interval of the mean.
-    pub interval95: f64,
-    /// Mean accuracy of the same encoder before training.
-    pub untrained: f64,
-    /// Half the width of its 95 % interval.
-    pub untrained_interval95: f64,
-}
-
-/// What few examples of new classes are enough for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FewshotResult {
-    /// Where the features were read.
-    pub layer: Layer,
-    /// Number of features.
-    pub dim: usize,
-    /// Held-out examples that the episodes are drawn from.
-    pub test_examples: usize,
-    /// Accuracies by number of labelled examples.
-    pub shots: Vec<FewshotAt>,
 }
 
 /// Labelled features of both sets.
@@ -296,49 +266,24 @@ impl Evaluation<'_> {
         })
     }
 
-    /// [`Evaluation::frozen`] for the same encoder with the weights that training started from.
-    fn untrained_frozen(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Frozen> {
-        let players = Players {
-            encoder: model::fresh_encoder(self.players.encoder.net(), self.config.seed),
-            views: Views::None,
-        };
-        let evaluation = Evaluation {
-            players: &players,
-            ..*self
-        };
-        evaluation.frozen(layer, ui)
+    /// Features of the held-out examples alone, otherwise as [`Evaluation::frozen`].
+    fn frozen_test(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Features> {
+        let how = self.extraction(layer)?;
+        let _statistics = self.clean_statistics()?;
+        self.embed(&self.splits.test, how, "embedding the test set", ui)
     }
 
-    /// Few-shot episodes on the frozen features of held-out examples; `None` without labels.
-    ///
-    /// # Errors
-    /// When there are too few classes or examples for an episode, or one cannot be loaded.
-    pub fn fewshot(&self, ui: &mut dyn Ui) -> Result<Option<FewshotResult>> {
-        if self.splits.class_names.is_empty() {
-            return Ok(None);
+    /// The same encoder with the weights that training started from, without views.
+    fn untrained(&self) -> Players {
+        Players {
+            encoder: model::fresh_encoder(self.players.encoder.net(), self.config.seed),
+            views: Views::None,
         }
-        let section = &self.config.eval.fewshot;
-        let test = self.frozen(Layer::Pooled, ui)?.test;
-        let untrained = self.untrained_frozen(Layer::Pooled, ui)?.test;
-        let at = |&shots: &usize| {
-            let settings = section.episodes_of(shots, self.config.seed);
-            let accuracy = settings.run(&test)?;
-            let untrained = settings.run(&untrained)?;
-            Ok(FewshotAt {
-                settings,
-                accuracy: accuracy.mean,
-                std: accuracy.std,
-                interval95: accuracy.interval95(),
-                untrained: untrained.mean,
-                untrained_interval95: untrained.interval95(),
-            })
-        };
-        Ok(Some(FewshotResult {
-            layer: Layer::Pooled,
-            dim: test.dim,
-            test_examples: test.len(),
-            shots: section.shots.iter().map(at).collect::<Result<_>>()?,
-        }))
+    }
+
+    /// This evaluation for other networks.
+    fn of<'a>(&'a self, players: &'a Players) -> Evaluation<'a> {
+        Evaluation { players, ..*self }
     }
 
     /// Batch-norm statistics of clean examples, for as long as the guard lives.

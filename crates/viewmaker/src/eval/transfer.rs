@@ -88,10 +88,7 @@ impl Evaluation<'_> {
             encoder,
             views: Views::None,
         };
-        let evaluation = Evaluation {
-            players: &players,
-            ..*self
-        };
+        let evaluation = self.of(&players);
         let frozen: Frozen = evaluation.frozen(Layer::Pooled, ui)?;
         let logistic = evaluation.logistic_on(&frozen, Layer::Pooled);
         Ok((evaluation.knn_on(frozen), logistic))

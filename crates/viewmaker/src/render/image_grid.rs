@@ -120,7 +120,7 @@ fn magnification(columns: &[GridColumn<'_>]) -> f32 {
 }
 
 /// Colour of the pixel `at` of a picture whose value number i is `value(i)`.
-fn pixel(channels: usize, area: usize, at: usize, value: impl Fn(usize) -> f32) -> Rgb {
+pub(super) fn pixel(channels: usize, area: usize, at: usize, value: impl Fn(usize) -> f32) -> Rgb {
     let byte = |channel: usize| match value(channel * area + at) {
         x if x.is_nan() => 128,
         x => (255.0 * x.clamp(0.0, 1.0)).round() as u8,

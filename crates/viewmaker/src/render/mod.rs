@@ -7,6 +7,7 @@
 mod canvas;
 mod chart;
 mod colour;
+mod contact_sheet;
 mod image_grid;
 mod spectrogram;
 mod ticks;
@@ -14,6 +15,7 @@ mod ticks;
 pub use canvas::Canvas;
 pub use chart::{Chart, Curve, Point, chart};
 pub use colour::{Rgb, diverging, sequential};
+pub use contact_sheet::{ContactRow, contact_sheet};
 pub use image_grid::{GridColumn, image_grid};
 pub use spectrogram::{SheetRow, spectrogram_sheet};
 

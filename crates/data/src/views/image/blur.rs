@@ -40,7 +40,7 @@ fn convolve<'a>(line: &[f32], kernel: &[f32], out: impl Iterator<Item = &'a mut 
 }
 
 /// The index that `i` is mirrored to in `0..len`, without repeating the edge.
-fn mirrored(i: isize, len: usize) -> usize {
+pub(crate) fn mirrored(i: isize, len: usize) -> usize {
     let last = len as isize - 1;
     if last <= 0 {
         return 0;

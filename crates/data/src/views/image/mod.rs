@@ -7,6 +7,8 @@
 mod blur;
 mod colour;
 
+pub(crate) use blur::mirrored;
+
 use super::crop::{self, Region};
 use super::{Expert, at_most, range_of, unit};
 use crate::DataError;

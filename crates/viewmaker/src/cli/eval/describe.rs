@@ -1,13 +1,15 @@
 //! Results of probes in words, tables and pictures.
 
 use super::super::output::percent;
+use crate::eval::corruptions::{CorruptionsResult, Specimen};
+use crate::eval::fewshot::FewshotResult;
 use crate::eval::finetune::{FinetuneAt, FinetuneResult};
 use crate::eval::report::{Report, TextTable};
 use crate::eval::spread::Spread;
 use crate::eval::subjects::{SubjectsAt, SubjectsResult};
 use crate::eval::transfer::TransferResult;
-use crate::eval::{FewshotResult, KnnResult, Layer, LinearResult, LogisticResult, percent_of};
-use crate::render::{Chart, Curve, Point, chart};
+use crate::eval::{KnnResult, Layer, LinearResult, LogisticResult, percent_of};
+use crate::render::{Canvas, Chart, ContactRow, Curve, Point, chart, contact_sheet};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -250,4 +252,53 @@ pub(super) fn subjects(subjects: &SubjectsResult) -> Report {
             curves,
         })),
     }
+}
+
+pub(super) fn corruptions(corruptions: &CorruptionsResult, specimen: &Specimen) -> Report {
+    let severities = severities(specimen);
+    let titles = severities.iter().map(|number| format!("severity {number}"));
+    let titles = std::iter::once("corruption".to_owned()).chain(titles);
+    let mut table = TextTable::new(titles.chain(["mean".to_owned()]));
+    for row in &corruptions.corruptions {
+        let cells = row.accuracies.iter().chain([&row.mean]);
+        let cells = cells.map(|accuracy| percent(*accuracy));
+        table.row([row.corruption.to_owned()].into_iter().chain(cells));
+    }
+    let text = format!(
+        "corrupted pictures: accuracy on {} held-out examples, {} clean, {} on average over what \
+         follows:\n{table}",
+        corruptions.test_examples,
+        percent(corruptions.clean),
+        percent(corruptions.mean),
+    );
+    Report {
+        name: "corruptions",
+        text,
+        results: vec![result("corruptions", corruptions)],
+        picture: Some(sheet(specimen)),
+    }
+}
+
+/// Numbers of the severities.
+fn severities(specimen: &Specimen) -> Vec<usize> {
+    let count = specimen.corrupted.first().map_or(0, |(_, all)| all.len());
+    (1..=count).collect()
+}
+
+/// One picture under all corruptions.
+fn sheet(specimen: &Specimen) -> Canvas {
+    let numbers = severities(specimen).into_iter().map(|n| n.to_string());
+    let columns: Vec<String> = std::iter::once("clean".to_owned()).chain(numbers).collect();
+    let rows: Vec<ContactRow<'_>> = specimen
+        .corrupted
+        .iter()
+        .map(|(name, pictures)| ContactRow {
+            title: (*name).to_owned(),
+            pictures: std::iter::once(&specimen.clean)
+                .chain(pictures)
+                .map(Vec::as_slice)
+                .collect(),
+        })
+        .collect();
+    contact_sheet(&columns, &rows, specimen.shape)
 }

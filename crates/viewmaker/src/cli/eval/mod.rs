@@ -59,6 +59,8 @@ enum Probe {
     Transfer,
     /// A probe trained on few subjects and tested on others (sensor data).
     Subjects,
+    /// A probe trained on clean pictures, on 15 corruptions at five severities (images).
+    Corruptions,
 }
 
 const EXAMPLES: &str = "\
@@ -191,6 +193,10 @@ fn measure(probe: Probe, trained: &Trained, ui: &mut dyn Ui) -> Result<Report> {
         Probe::Subjects => {
             let result = evaluation.subjects(ui)?.ok_or_else(no_labels)?;
             Ok(describe::subjects(&result))
+        }
+        Probe::Corruptions => {
+            let result = evaluation.corruptions(ui)?.ok_or_else(no_labels)?;
+            Ok(describe::corruptions(&result, &evaluation.specimen()?))
         }
     }
 }
