@@ -34,7 +34,7 @@ fn several_probes_at_once_leave_their_settings() {
     let home = tempfile::tempdir().expect("a folder");
     let home = home.path();
     train(home, "image");
-    let args = ["--probe=knn,logistic", "--set=eval.knn_k=5"];
+    let args = ["--probe=knn,logistic,knn", "--set=eval.knn_k=5"];
     let result = eval(home, &args);
     let results = result["results"].as_array().expect("results");
     assert_eq!(results.len(), 2);

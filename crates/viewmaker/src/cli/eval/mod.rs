@@ -81,8 +81,12 @@ pub(super) fn run(args: EvalArgs) -> Result<()> {
     use_threads(&changes.config(&args.run)?)?;
     let trained = Trained::load(&args.run, &changes)?;
     ui.on_message(&trained.splits.description);
-    let mut probes = args.probe.clone();
-    probes.dedup();
+    let mut probes = Vec::new();
+    for probe in &args.probe {
+        if !probes.contains(probe) {
+            probes.push(*probe);
+        }
+    }
     let reports = probes
         .iter()
         .map(|probe| measure(*probe, &trained, ui.as_mut()));
