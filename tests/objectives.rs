@@ -34,6 +34,7 @@ fn config(modality: &str, objective: &str) -> Config {
     config.objective.queue = 2 * BATCH;
     config.objective.negatives = 16;
     config.objective.predictor_hidden = 12;
+    config.objective.ways = 3;
     config
 }
 
@@ -102,7 +103,8 @@ impl Bench {
 
     fn step_with(&mut self, rates: StepRates, noise: &mut dyn NoiseSource) -> StepOutcome {
         let batch = StepBatch {
-            examples: [&self.batch.x, &self.batch.x],
+            examples: &self.batch.views(),
+            first: 0,
             dims: self.batch.dims,
             indices: &self.batch.indices,
             labels: &self.batch.labels,

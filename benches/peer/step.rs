@@ -72,7 +72,8 @@ impl Step {
             perturbation: Perturbation::FULL,
         };
         let batch = StepBatch {
-            examples: [&self.examples, &self.examples],
+            examples: &[&self.examples],
+            first: 0,
             dims: self.dims,
             indices: &self.indices,
             labels: &[],

@@ -200,10 +200,11 @@ fn check(case: &Case) -> Result<(), GoldenError> {
         let first = case.f32(&format!("step{step}.in.img"))?;
         let second = case.f32(&format!("step{step}.in.img2"));
         let batch = StepBatch {
-            examples: [
+            examples: &[
                 &first.data,
                 second.as_ref().map_or(&first.data, |x| &x.data),
             ],
+            first: 0,
             dims: first.shape.clone().try_into().unwrap(),
             indices: &indices,
             labels: &[],

@@ -97,7 +97,7 @@ impl Loader {
         }
     }
 
-    /// Makes `count` views (1 or 2) of every example by `recipe` instead of loading it as it is;
+    /// Makes `count` views (at least 1) of every example by `recipe` instead of loading it as it is;
     /// their random choices are drawn from `seed`, anew in every epoch.
     pub fn with_views(mut self, recipe: Arc<Recipe>, count: usize, seed: u64) -> Self {
         self.views = Some(Views {

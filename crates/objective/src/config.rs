@@ -1,6 +1,7 @@
 //! The settings of an objective.
 
 use crate::ObjectiveError;
+use crate::objective::MOST_VIEWS;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
@@ -9,6 +10,9 @@ const MOST_NEGATIVES: usize = 1 << 20;
 
 /// Largest hidden layer of a predictor.
 const WIDEST_PREDICTOR: usize = 1 << 16;
+
+/// Most tasks of a batch.
+const MOST_TASKS: usize = 1 << 16;
 
 /// Which objective, and its settings; the defaults are the viewmaker paper's, or those of the paper
 /// that the setting comes from where nothing else is said.
@@ -40,6 +44,14 @@ pub struct ObjectiveConfig {
     pub encoder_momentum: f64,
     /// Course of `encoder_momentum`.
     pub momentum_schedule: MomentumSchedule,
+    /// Classes of a task of `protonet`, each an example of the batch: 2 to 2²⁰.
+    pub ways: usize,
+    /// Support views of each class, 1 to 32.
+    pub shots: usize,
+    /// Query views of each class, 1 to 32.
+    pub queries: usize,
+    /// Tasks made of a batch, 1 to 2¹⁶.
+    pub tasks: usize,
     /// Width of a predictor's hidden layer, 1 to 2¹⁶.
     pub predictor_hidden: usize,
     /// Use the streaming kernel where there is one: the same loss without the N×N matrix.
@@ -110,6 +122,10 @@ impl Default for ObjectiveConfig {
             bank_momentum: 0.5,
             encoder_momentum: 0.99,
             momentum_schedule: MomentumSchedule::Constant,
+            ways: 16,
+            shots: 1,
+            queries: 1,
+            tasks: 4,
             predictor_hidden: 256,
             fused: true,
         }
@@ -126,6 +142,10 @@ impl ObjectiveConfig {
         in_range("negatives", self.negatives, 1..=MOST_NEGATIVES)?;
         in_range("bank_momentum", self.bank_momentum, 0.0..=1.0)?;
         in_range("encoder_momentum", self.encoder_momentum, 0.0..=1.0)?;
+        in_range("ways", self.ways, 2..=MOST_NEGATIVES)?;
+        in_range("shots", self.shots, 1..=MOST_VIEWS / 2)?;
+        in_range("queries", self.queries, 1..=MOST_VIEWS / 2)?;
+        in_range("tasks", self.tasks, 1..=MOST_TASKS)?;
         in_range(
             "predictor_hidden",
             self.predictor_hidden,

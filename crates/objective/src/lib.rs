@@ -20,7 +20,7 @@ pub mod moco;
 pub mod moco_v3;
 pub mod npair;
 pub mod ntxent;
-pub mod proto;
+pub mod protonet;
 pub mod pull;
 pub mod registry;
 pub mod simsiam;
@@ -36,6 +36,7 @@ mod objective;
 
 pub use config::{Distance, Mining, MomentumSchedule, ObjectiveConfig};
 pub use error::ObjectiveError;
-pub use objective::{BatchInfo, Branches, Embeddings, Loss, Memory, NamedTensor, Objective};
+pub use objective::{BatchInfo, Branches, Embeddings, Loss, MOST_VIEWS, Memory};
+pub use objective::{NamedTensor, Objective};
 pub use objective::{Outputs, Seen, Setup};
 pub use registry::{Entry, build, registry};

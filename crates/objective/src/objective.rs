@@ -27,6 +27,20 @@ pub enum Memory {
     Queue,
 }
 
+/// Most views of an example that an objective may ask for.
+pub const MOST_VIEWS: usize = 64;
+
+/// The numbers of the views.
+static NUMBERS: [usize; MOST_VIEWS] = {
+    let mut numbers = [0; MOST_VIEWS];
+    let mut view = 0;
+    while view < MOST_VIEWS {
+        numbers[view] = view;
+        view += 1;
+    }
+    numbers
+};
+
 /// Which branches of computation lead to a loss: all that a trainer has to know to serve any
 /// objective.
 ///
@@ -44,6 +58,8 @@ pub struct Branches {
     pub labels: bool,
     /// What the objective keeps between batches.
     pub memory: Memory,
+    /// Examples that a batch must have at least.
+    pub least_batch: usize,
 }
 
 impl Branches {
@@ -54,6 +70,7 @@ impl Branches {
         predictor: false,
         labels: false,
         memory: Memory::None,
+        least_batch: 1,
     };
     /// Two views through the encoder.
     pub const TWO_VIEWS: Self = Self {
@@ -61,7 +78,15 @@ impl Branches {
         ..Self::ONE_VIEW
     };
 
-    /// How many views of each example are needed, 1 or 2.
+    /// `count` views through the encoder, at most [`MOST_VIEWS`].
+    pub(crate) fn online_views(count: usize) -> Self {
+        Self {
+            online: &NUMBERS[..count.min(MOST_VIEWS)],
+            ..Self::ONE_VIEW
+        }
+    }
+
+    /// How many views of each example are needed, 1 to [`MOST_VIEWS`].
     pub fn views(&self) -> usize {
         let last = self.online.iter().chain(self.target).max();
         last.map_or(0, |view| view + 1)

@@ -2,7 +2,9 @@
 
 use crate::objective::{Branches, Objective, Setup};
 use crate::{ObjectiveConfig, ObjectiveError};
-use crate::{byol, infonce, instdisc, moco, moco_v3, ntxent, pull, simsiam, supcon, triplet};
+use crate::{
+    byol, infonce, instdisc, moco, moco_v3, ntxent, protonet, pull, simsiam, supcon, triplet,
+};
 use crate::{dclw, viewmaker_simclr};
 use serde::Serialize;
 
@@ -48,6 +50,7 @@ pub fn registry() -> &'static [Entry] {
         simsiam::ENTRY,
         supcon::ENTRY,
         triplet::ENTRY,
+        protonet::ENTRY,
         pull::ENTRY,
     ]
 }

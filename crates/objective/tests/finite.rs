@@ -4,8 +4,8 @@ use dfdx::prelude::*;
 use viewmaker_objective::tensor::{Matrix, Scalar, l2_normalize};
 use viewmaker_objective::{
     BatchInfo, Mining, ObjectiveConfig, ObjectiveError, Outputs, build, byol, clip, dclw, infonce,
-    instdisc, key_queue, moco, moco_v3, npair, ntxent, proto, pull, registry, simsiam, supcon, tcn,
-    triplet, viewmaker_simclr,
+    instdisc, key_queue, moco, moco_v3, npair, ntxent, protonet, pull, registry, simsiam, supcon,
+    tcn, triplet, viewmaker_simclr,
 };
 use viewmaker_ops::random::Philox;
 
@@ -63,10 +63,9 @@ const LOSSES: [Case; 22] = [
         let log_scale = z[2].device().tensor(z[2].as_vec()[0]);
         clip::clip(t(&z[0]), t(&z[1]), log_scale.leaky_trace())
     }),
-    (
-        "proto",
-        |z, _| Ok(proto::proto(t(&z[0]), t(&z[1]), 2)?.loss),
-    ),
+    ("protonet", |z, _| {
+        Ok(protonet::protonet(t(&z[0]), t(&z[1]), 2)?.loss)
+    }),
     ("tcn-r3m", |z, _| {
         tcn::tcn_r3m(
             t(&z[0]),
@@ -145,6 +144,8 @@ fn configured_objectives_are_finite_on_batches_of_two() -> Result<(), ObjectiveE
         name: name.to_owned(),
         negatives: 3,
         queue: 3,
+        ways: 2,
+        tasks: 2,
         ..ObjectiveConfig::default()
     };
     let mining = [Mining::Random, Mining::Hardest, Mining::HardestQueue];
@@ -163,8 +164,9 @@ fn configured_objectives_are_finite_on_batches_of_two() -> Result<(), ObjectiveE
             for (second, y) in inputs() {
                 let mut objective = build(&config, DIM, 5, 1)?;
                 let branches = objective.branches();
-                let leaves = [matrix(&x), matrix(&y)];
-                let online = &leaves[..branches.online.len()];
+                let of_view = |view: &usize| matrix(if view % 2 == 0 { &x } else { &y });
+                let online: Vec<_> = branches.online.iter().map(of_view).collect();
+                let online = &online[..];
                 let predicted = if branches.predictor { online } else { &[] };
                 let outputs = Outputs {
                     embeddings: online.iter().map(t).collect(),

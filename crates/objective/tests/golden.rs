@@ -8,9 +8,9 @@ use viewmaker_objective::memory_bank::MemoryBank;
 use viewmaker_objective::tensor::{Matrix, Real, Scalar};
 use viewmaker_objective::{
     byol::byol, clip::clip, fused, infonce::infonce, instdisc::instdisc, moco::moco, npair::npair,
-    ntxent::dcl, ntxent::ntxent, proto::proto, simsiam::simsiam, supcon::supcon, tcn::tcn_infonce,
-    tcn::tcn_r3m, triplet::triplet, triplet::triplet_unit, viewmaker_simclr::viewmaker_simclr,
-    viewmaker_simclr::viewmaker_simclr_push_only,
+    ntxent::dcl, ntxent::ntxent, protonet::protonet, simsiam::simsiam, supcon::supcon,
+    tcn::tcn_infonce, tcn::tcn_r3m, triplet::triplet, triplet::triplet_unit,
+    viewmaker_simclr::viewmaker_simclr, viewmaker_simclr::viewmaker_simclr_push_only,
 };
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -254,7 +254,7 @@ where
         "moco" => moco(z(1), x.constant(2), x.matrix("in.moco.queue")?, t),
         "byol" => byol(z(1), z(2), x.constant(3), x.constant(4)),
         "simsiam" => simsiam(z(1), z(2), x.constant(3), x.constant(4)),
-        "proto" => proto(z(1), z(2), ways(x.case)?).map(|episode| episode.loss),
+        "proto" => protonet(z(1), z(2), ways(x.case)?).map(|episode| episode.loss),
         "tcn_r3m" => time_contrast(x)?,
         "tcn_infonce" => tcn_infonce(z(1), z(2), z(3), t),
         "supcon" => {
@@ -343,7 +343,7 @@ fn check_accuracy<E: Precision>(x: &Inputs<'_, E>, report: &mut Report<'_>) -> T
 where
     Cpu: Device<E>,
 {
-    let accuracy = proto(x.traced(1), x.traced(2), ways(x.case)?)?.accuracy;
+    let accuracy = protonet(x.traced(1), x.traced(2), ways(x.case)?)?.accuracy;
     E::check(report, "proto.accuracy", &[E::of(accuracy)]);
     report.check("proto.accuracy_f32", &[accuracy]);
     Ok(())

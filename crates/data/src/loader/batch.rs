@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Batch {
     /// Values, N × C × H × W in C order; where the loader makes views, the first of each example.
     pub x: Vec<f32>,
-    /// The second view of each example, where the loader makes two.
-    pub second: Option<Vec<f32>>,
+    /// The further views of each example, where the loader makes several: each as `x`.
+    pub others: Vec<Vec<f32>>,
     /// N, C, H, W.
     pub dims: [usize; 4],
     /// Which examples of the data set these are.
@@ -31,10 +31,10 @@ impl Batch {
         Self::load(dataset, indices, draw, None, &Arc::default())
     }
 
-    /// What a step compares: the two views of each example, which are one where the loader makes
-    /// none.
-    pub fn views(&self) -> [&[f32]; 2] {
-        [&self.x, self.second.as_ref().unwrap_or(&self.x)]
+    /// The views that the loader made of the examples, or the examples themselves as the only one.
+    pub fn views(&self) -> Vec<&[f32]> {
+        let all = std::iter::once(&self.x).chain(&self.others);
+        all.map(Vec::as_slice).collect()
     }
 
     pub(super) fn load(
@@ -46,16 +46,16 @@ impl Batch {
     ) -> Result<Self, DataError> {
         let [c, h, w] = dataset.shape();
         let len = indices.len() * c * h * w;
-        let two = making.is_some_and(|making| making.count > 1);
+        let views = making.map_or(1, |making| making.count);
         let mut batch = Self {
             x: buffers.take(len),
-            second: two.then(|| buffers.take(len)),
+            others: (1..views).map(|_| buffers.take(len)).collect(),
             dims: [indices.len(), c, h, w],
             indices: indices.to_vec(),
             labels: indices.iter().map(|&i| dataset.label(i)).collect(),
             home: Some(Arc::clone(buffers)),
         };
-        let views = std::iter::once(&mut batch.x).chain(&mut batch.second);
+        let views = std::iter::once(&mut batch.x).chain(&mut batch.others);
         for (view, values) in views.enumerate() {
             for (&index, out) in indices.iter().zip(values.chunks_exact_mut(c * h * w)) {
                 load_one(dataset, index, out, |out| match making {
@@ -74,7 +74,7 @@ pub(super) struct Making {
     pub(super) recipe: Arc<Recipe>,
     /// The draw of their random choices.
     pub(super) draw: Draw,
-    /// Views of each example, 1 or 2.
+    /// Views of each example, at least 1.
     pub(super) count: usize,
 }
 
@@ -100,7 +100,9 @@ impl Drop for Batch {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
             home.give(std::mem::take(&mut self.x));
-            home.give(self.second.take().unwrap_or_default());
+            for view in self.others.drain(..) {
+                home.give(view);
+            }
         }
     }
 }
@@ -131,7 +133,7 @@ fn load_one(
 pub(super) struct Buffers(Mutex<Vec<Vec<f32>>>);
 
 impl Buffers {
-    /// More than this many are freed: the prefetch queue and the batch in use need no more.
+    /// More than this many are freed: the prefetch queue and the batch in use seldom need more.
     const KEPT: usize = 32;
 
     fn take(&self, len: usize) -> Vec<f32> {

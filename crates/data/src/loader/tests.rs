@@ -95,12 +95,15 @@ fn views_do_not_depend_on_workers_and_pair_by_pair_on_the_epoch() {
         .train;
     let recipe = crate::Recipe::new("image", &[Stage::Expert], &ViewsConfig::default());
     let recipe = Arc::new(recipe.unwrap().unwrap());
-    let pairs = |workers, epoch, first| -> Vec<[Vec<f32>; 2]> {
+    let pairs = |workers, epoch, first| -> Vec<Vec<Vec<f32>>> {
         let loader = Loader::training(Arc::clone(&set), 4, workers, 7).unwrap();
         let loader = loader.with_views(Arc::clone(&recipe), 2, 7);
         let batches = loader.epoch_from(epoch, first);
         batches
-            .map(|batch| batch.unwrap().views().map(<[f32]>::to_vec))
+            .map(|batch| {
+                let batch = batch.unwrap();
+                batch.views().into_iter().map(<[f32]>::to_vec).collect()
+            })
             .collect()
     };
     let alone = pairs(0, 3, 0);
@@ -109,14 +112,24 @@ fn views_do_not_depend_on_workers_and_pair_by_pair_on_the_epoch() {
     assert_eq!(alone, pairs(3, 3, 0));
     assert_eq!(alone[2..], pairs(2, 3, 2));
     assert_ne!(alone, pairs(0, 4, 0));
-    assert!(alone.iter().all(|[a, b]| a != b));
+    assert!(
+        alone
+            .iter()
+            .all(|views| views.len() == 2 && views[0] != views[1])
+    );
     let loader = Loader::training(Arc::clone(&set), 4, 0, 7).unwrap();
     let batch = loader.clone().epoch(0).next().unwrap().unwrap();
-    assert_eq!(batch.views()[0].as_ptr(), batch.views()[1].as_ptr());
-    let single = loader.with_views(recipe, 1, 7).epoch(3).next();
+    assert_eq!(batch.views(), [&batch.x[..]]);
+    let single = loader.clone().with_views(Arc::clone(&recipe), 1, 7);
+    let single = single.epoch(3).next();
     let single = single.unwrap().unwrap();
-    assert!(single.second.is_none());
-    assert_eq!(single.x, alone[0][0]);
+    assert_eq!(single.views(), [&alone[0][0][..]]);
+    let many = loader.with_views(recipe, 5, 7).epoch(3).next();
+    let many = many.unwrap().unwrap();
+    assert_eq!(many.views()[..2], [&alone[0][0][..], &alone[0][1][..]]);
+    let views = many.views();
+    let new = (0..5).all(|view| !views[..view].contains(&views[view]));
+    assert!(new && views.len() == 5);
 }
 
 #[test]

@@ -421,6 +421,19 @@ const DOCS: &[(&str, &str)] = &[
         "Course of encoder_momentum: constant, or cosine up to 1 at the last step.",
     ),
     (
+        "objective.ways",
+        "Classes of a task of protonet, each an example of the batch.",
+    ),
+    (
+        "objective.shots",
+        "Support views of each class of protonet; their mean is its prototype.",
+    ),
+    (
+        "objective.queries",
+        "Query views of each class of protonet.",
+    ),
+    ("objective.tasks", "Tasks that protonet makes of a batch."),
+    (
         "objective.predictor_hidden",
         "Width of the hidden layer of a predictor.",
     ),

@@ -184,9 +184,9 @@ pub(super) fn chunks(batch: StepBatch<'_>, size: usize) -> Vec<(usize, StepBatch
     let [n, c, h, w] = batch.dims;
     let part = |first: usize| {
         let end = n.min(first + size);
-        let rows = first * c * h * w..end * c * h * w;
         let chunk = StepBatch {
-            examples: batch.examples.map(|x| &x[rows.clone()]),
+            examples: batch.examples,
+            first: batch.first + first,
             dims: [end - first, c, h, w],
             indices: &batch.indices[first..end],
             // Classes concern the whole batch's loss only.

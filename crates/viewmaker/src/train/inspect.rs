@@ -23,7 +23,8 @@ impl Trainer<'_> {
         for batch in self.loader.epoch(epoch as u32 + 1).take(batches) {
             let batch = batch?;
             let step_batch = StepBatch {
-                examples: [&batch.x, &batch.x],
+                examples: &batch.views(),
+                first: 0,
                 dims: batch.dims,
                 indices: &batch.indices,
                 labels: &batch.labels,

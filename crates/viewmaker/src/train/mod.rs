@@ -129,11 +129,8 @@ impl<'a> Trainer<'a> {
             config.seed,
         )?;
         if let Some(recipe) = config.recipe()? {
-            loader = loader.with_views(
-                Arc::new(recipe),
-                objective.branches().views().min(2),
-                config.seed,
-            );
+            let views = objective.branches().views();
+            loader = loader.with_views(Arc::new(recipe), views, config.seed);
         }
         let viewmaker_optimizer = match &players.views {
             Views::Learned(tower) => Some(optimizer(&config.optim.viewmaker, tower.net())),
@@ -272,7 +269,8 @@ impl<'a> Trainer<'a> {
             companions: &mut self.companions,
         };
         let step_batch = StepBatch {
-            examples: batch.views(),
+            examples: &batch.views(),
+            first: 0,
             dims: batch.dims,
             indices: &batch.indices,
             labels: &batch.labels,
@@ -461,6 +459,14 @@ fn objective(config: &Config, splits: &Splits, dim: usize) -> Result<Box<dyn Obj
             "objective.name = \"{}\": this objective learns from classes, and the training data have \
              none ({}); use labelled data, or an objective that needs no labels",
             config.objective.name, splits.description
+        )));
+    }
+    let (least, batch) = (objective.branches().least_batch, config.train.batch_size);
+    if batch < least {
+        return Err(Error::usage(format!(
+            "train.batch_size = {batch}: objective.name = \"{}\" needs at least {least} examples as it \
+             is set; use a larger batch, or see its options in `viewmaker objectives`",
+            config.objective.name
         )));
     }
     Ok(objective)

@@ -18,7 +18,7 @@ pub struct NoiseRequest {
     pub step: u64,
     /// 0 for the encoder's pass over a batch, 1 for the viewmaker's.
     pub pass: u32,
-    /// 0 for the first view, 1 for the second.
+    /// Number of the view, from 0.
     pub view: u32,
     /// 0 for the noise beside the input, i for the noise before residual block i.
     pub channel: u32,
@@ -48,7 +48,9 @@ impl NoiseSource for SeededNoise {
             view,
             channel,
         } = request;
-        let stream = FIRST_NOISE_STREAM + ((channel * 8 + view) * 2 + pass);
+        // Eight views share the low bits of a stream; the further ones begin far from these.
+        let place = (channel * 8 + view % 8) * 2 + pass;
+        let stream = FIRST_NOISE_STREAM + (view / 8 << 16) + place;
         Philox::new(self.seed, stream, step as u32).fill_uniform(out);
     }
 }

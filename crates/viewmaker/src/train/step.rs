@@ -21,8 +21,11 @@ use viewmaker_objective::{BatchInfo, Objective, ObjectiveError, Outputs, Seen};
 /// A batch as a step sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct StepBatch<'a> {
-    /// One slice of NCHW data per source of views; both views of a batch usually share one.
-    pub examples: [&'a [f32]; 2],
+    /// What the views are made of, NCHW: one slice a view, or one that all views share. Always the
+    /// whole batch, also where this is a part of it.
+    pub examples: &'a [&'a [f32]],
+    /// Number of the first example of this part in `examples`.
+    pub first: usize,
     /// Batch, channels, height, width.
     pub dims: [usize; 4],
     /// Position of each example in the training set.
@@ -59,6 +62,15 @@ pub struct Perturbation {
     pub perturbs: Perturbs,
     /// Factor on every perturbation, in `(0, 1]`: the warm-up of the budget.
     pub strength: f32,
+}
+
+impl<'a> StepBatch<'a> {
+    /// What view number `view` is made of.
+    pub(super) fn example(&self, view: usize) -> &'a [f32] {
+        let [n, c, h, w] = self.dims;
+        let all = self.examples[view % self.examples.len()];
+        &all[self.first * c * h * w..][..n * c * h * w]
+    }
 }
 
 impl Perturbation {
@@ -379,7 +391,7 @@ pub(super) fn request(batch: StepBatch<'_>, pass: u32, view: usize) -> NoiseRequ
 
 pub(super) fn example_tensor(batch: StepBatch<'_>, view: usize) -> Tensor<Maps, f32, Cpu> {
     let [n, c, h, w] = batch.dims;
-    Cpu::default().tensor_from_vec(batch.examples[view % 2].to_vec(), (n, c, h, w))
+    Cpu::default().tensor_from_vec(batch.example(view).to_vec(), (n, c, h, w))
 }
 
 /// Mean absolute difference between perturbed views and examples.
@@ -391,9 +403,9 @@ pub(super) fn mean_distortion<T: Tape<f32, Cpu>>(
     let (mut sum, mut count) = (0.0f64, 0usize);
     let numbered = views.iter().enumerate();
     for (view, tensor) in numbered.filter(|(view, _)| perturbation.applies_to(*view)) {
-        let pairs = tensor.as_vec().into_iter().zip(batch.examples[view % 2]);
+        let pairs = tensor.as_vec().into_iter().zip(batch.example(view));
         sum += pairs.map(|(v, x)| f64::from((v - x).abs())).sum::<f64>();
-        count += batch.examples[view % 2].len();
+        count += batch.example(view).len();
     }
     (sum / count.max(1) as f64) as f32
 }
