@@ -1,13 +1,14 @@
 //! Every objective on every modality: its loss falls when the encoder learns and rises when the
 //! viewmaker does; momentum encoder and queue step by step against a plain reference.
 
+use std::sync::Arc;
 use viewmaker::config::{Config, Update, ViewSource, preset};
 use viewmaker::model::Networks;
 use viewmaker::pictures;
 use viewmaker::train::companions::Companions;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players};
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
-use viewmaker_data::{Batch, Draw, Splits};
+use viewmaker_data::{Batch, Draw, Loader, Recipe, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
 use viewmaker_exec::{Call, Tower, Wanted, Weights};
 use viewmaker_net::{Net, NetBuilder, Purpose, zoo};
@@ -58,6 +59,13 @@ struct Bench {
     batch: Batch,
 }
 
+/// A batch of views that the loader makes.
+fn made(splits: &Splits, recipe: Recipe, views: usize) -> Batch {
+    let loader = Loader::training(Arc::clone(&splits.train), BATCH, 0, 3).unwrap();
+    let mut batches = loader.with_views(Arc::new(recipe), views, 3).epoch(0);
+    batches.next().unwrap().unwrap()
+}
+
 /// The same noise for both halves of a batch.
 struct Halves;
 
@@ -92,7 +100,10 @@ impl Bench {
             viewmaker_optimizer: viewmaker.map(|tower| adam(tower.net())),
             companions,
             objective,
-            batch: Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap(),
+            batch: match config.recipe().unwrap() {
+                Some(recipe) => made(splits, recipe, branches.views()),
+                None => Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap(),
+            },
             players,
         }
     }
@@ -108,6 +119,7 @@ impl Bench {
             dims: self.batch.dims,
             indices: &self.batch.indices,
             labels: &self.batch.labels,
+            sequences: &self.batch.sequences,
             step: 0,
         };
         let mut learners = Learners {
@@ -149,7 +161,20 @@ const RATES: StepRates = StepRates {
 fn check(modality: &str) {
     let splits = pictures::open_data(&config(modality, "ntxent")).unwrap();
     for entry in registry() {
-        for source in [ViewSource::Learned, ViewSource::Noise, ViewSource::None] {
+        if entry.branches.ordered && splits.train.sequence(0).is_none() {
+            continue; // That it is refused has a test of its own.
+        }
+        let mut sources = vec![
+            ViewSource::Learned,
+            ViewSource::Noise,
+            ViewSource::Expert,
+            ViewSource::Patch,
+            ViewSource::None,
+        ];
+        if modality != "image" && !entry.branches.ordered {
+            sources.push(ViewSource::Temporal);
+        }
+        for source in sources {
             let mut config = config(modality, entry.name);
             config.views.source = source.into();
             if source == ViewSource::None && entry.name == "pull" {
@@ -388,7 +413,7 @@ fn gradient_caching_equals_one_pass() {
     // norm gives the same gradient of every weight as batch norm over the whole batch.
     let splits = pictures::open_data(&config("image", "ntxent")).unwrap();
     let indices: Vec<usize> = (0..BATCH).map(|i| 3 * (i % (BATCH / 2))).collect();
-    for entry in registry() {
+    for entry in registry().iter().filter(|entry| !entry.branches.ordered) {
         let mut config = config("image", entry.name);
         // Equal examples are equally hard: mining would choose by rounding errors.
         config.objective.mining = Mining::Random;
@@ -406,7 +431,7 @@ fn gradient_caching_equals_one_pass() {
 #[test]
 fn gradient_caching_is_exact_for_any_examples_without_batch_norm() {
     let splits = pictures::open_data(&config("image", "ntxent")).unwrap();
-    for name in ["viewmaker-simclr", "moco-v2", "triplet"] {
+    for name in ["viewmaker-simclr", "moco-v2", "triplet", "protonet"] {
         let config = config("image", name);
         let make = || {
             let mut bench = Bench::new(&config, &splits, sgd);
@@ -479,6 +504,54 @@ fn budget_warm_up_and_single_views_scale_the_perturbation() {
     // The running statistics play no part in training, so that the order of views does not matter.
     let (clean, _) = embed(&bench.players.encoder, &bench.batch);
     assert_eq!(first.embeddings[0][1], clean);
+}
+
+#[test]
+fn gradient_caching_is_exact_for_moments_in_time() {
+    let mut config = config("sensor", "tcn");
+    config.views.source = ViewSource::Learned.into();
+    let splits = pictures::open_data(&config).unwrap();
+    let make = || {
+        let mut bench = Bench::new(&config, &splits, sgd);
+        let net = encoder_without_norm(splits.train.shape());
+        bench.players.encoder = Tower::new(Weights::init(net.into(), 3, 1));
+        bench.encoder_optimizer = sgd(bench.players.encoder.net());
+        bench
+    };
+    let whole = gradients(&mut make(), 0, &mut Still);
+    let chunked = gradients(&mut make(), BATCH / 4, &mut Still);
+    assert_same(&whole, &chunked, "tcn");
+}
+
+#[test]
+fn moments_in_time_are_refused_where_there_is_none() {
+    let mut config = config("image", "tcn");
+    config.train.batch_size = BATCH;
+    let splits = pictures::open_data(&config).unwrap();
+    let error = viewmaker::train::Trainer::new(&config, &splits).err();
+    let error = error.unwrap().to_string();
+    assert!(
+        error.contains("\"tcn\"") && error.contains("data.image.frames=true"),
+        "{error}"
+    );
+    config.modality = "sensor".to_owned();
+    config.views.source = ViewSource::Temporal.into();
+    let error = config.recipe().unwrap_err().to_string();
+    assert!(error.contains("leave temporal out"), "{error}");
+}
+
+#[test]
+fn tasks_larger_than_a_batch_are_refused() {
+    let mut config = config("image", "protonet");
+    config.train.batch_size = BATCH;
+    config.objective.ways = BATCH + 1;
+    let splits = pictures::open_data(&config).unwrap();
+    let error = viewmaker::train::Trainer::new(&config, &splits).err();
+    let error = error.unwrap().to_string();
+    assert!(
+        error.starts_with("train.batch_size = 8: objective.name = \"protonet\" needs at least 9"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Loss {
         let batch = BatchInfo {
             indices: &self.indices,
             labels: &[],
+            sequences: &[],
             pass: 0,
         };
         let loss = self

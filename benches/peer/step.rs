@@ -77,6 +77,7 @@ impl Step {
             dims: self.dims,
             indices: &self.indices,
             labels: &[],
+            sequences: &[],
             step: self.step,
         };
         let mut learners = Learners {

@@ -208,6 +208,7 @@ fn check(case: &Case) -> Result<(), GoldenError> {
             dims: first.shape.clone().try_into().unwrap(),
             indices: &indices,
             labels: &[],
+            sequences: &[],
             step: step - 1,
         };
         let mut learners = Learners {

@@ -1,6 +1,6 @@
 //! What a data set is to the rest of the program: numbered examples of one shape.
 
-use crate::views::Near;
+use crate::views::{Ordered, Window};
 use crate::{DataError, random};
 use std::sync::Arc;
 use viewmaker_ops::random::Sequence;
@@ -66,6 +66,13 @@ pub enum Source<'a> {
         /// Its random choices.
         draw: Draw,
     },
+    /// Another frame of the sequence that an example belongs to.
+    Frame {
+        /// Number of the example.
+        index: usize,
+        /// Which frame of its sequence.
+        place: Ordered,
+    },
     /// A recording of the kind that [`Dataset::signal`] gives, perhaps changed.
     Signal(&'a Signal),
 }
@@ -113,7 +120,7 @@ pub trait Dataset: Send + Sync {
     }
 
     /// The recording that [`Dataset::load`] turns into a spectrogram at the same `draw`, or with
-    /// `near` a window that lies there; `None` where examples are pictures.
+    /// `window` the window that lies there; `None` where examples are pictures.
     ///
     /// # Errors
     /// When the file behind the example cannot be read or decoded.
@@ -121,7 +128,7 @@ pub trait Dataset: Send + Sync {
         &self,
         _index: usize,
         _draw: Draw,
-        _near: Option<Near>,
+        _window: Option<Window>,
     ) -> Result<Option<Signal>, DataError> {
         Ok(None)
     }
@@ -133,11 +140,21 @@ pub trait Dataset: Send + Sync {
     fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
         match source {
             Source::Example { index, draw } => self.load(index, draw, out),
+            Source::Frame { index, .. } => {
+                let why = "has no place in time: it is no frame of a video".to_owned();
+                Err(DataError::example(self.origin(index), why))
+            }
             Source::Signal(_) => {
                 let why = "is no example of pictures".to_owned();
                 Err(DataError::example("a signal", why))
             }
         }
+    }
+
+    /// Number of the recording or video that an example is a moment of; `None` where examples have
+    /// no place in time.
+    fn sequence(&self, _index: usize) -> Option<usize> {
+        None
     }
 
     /// Makes an example of what [`Dataset::levels`] wrote: limits and normalises it. The two
@@ -237,9 +254,13 @@ impl Dataset for Subset {
         &self,
         index: usize,
         draw: Draw,
-        near: Option<Near>,
+        window: Option<Window>,
     ) -> Result<Option<Signal>, DataError> {
-        self.inner.signal(self.indices[index], draw, near)
+        self.inner.signal(self.indices[index], draw, window)
+    }
+
+    fn sequence(&self, index: usize) -> Option<usize> {
+        self.inner.sequence(self.indices[index])
     }
 
     fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
@@ -248,7 +269,11 @@ impl Dataset for Subset {
                 index: self.indices[index],
                 draw,
             },
-            signal => signal,
+            Source::Frame { index, place } => Source::Frame {
+                index: self.indices[index],
+                place,
+            },
+            Source::Signal(signal) => Source::Signal(signal),
         };
         self.inner.levels(source, out)
     }

@@ -35,7 +35,7 @@ pub struct ObjectiveConfig {
     pub mining: Mining,
     /// Rows of a queue, 1 to 2²⁰. MoCo's paper has 65,536, for a data set of a million.
     pub queue: usize,
-    /// Noise rows per example of `instdisc`, 1 to 2²⁰.
+    /// Noise rows per example of `instdisc`, and negatives of each of two moments of `tcn`: 1 to 2²⁰.
     pub negatives: usize,
     /// What a memory bank keeps of an old row, 0 to 1.
     pub bank_momentum: f64,
@@ -52,6 +52,10 @@ pub struct ObjectiveConfig {
     pub queries: usize,
     /// Tasks made of a batch, 1 to 2¹⁶.
     pub tasks: usize,
+    /// Weight of the mean ℓ1 norm of the embeddings in `tcn`, 0 to 1e4.
+    pub l1: f64,
+    /// Weight of the mean ℓ2 norm of the embeddings in `tcn`, 0 to 1e4.
+    pub l2: f64,
     /// Width of a predictor's hidden layer, 1 to 2¹⁶.
     pub predictor_hidden: usize,
     /// Use the streaming kernel where there is one: the same loss without the N×N matrix.
@@ -126,6 +130,8 @@ impl Default for ObjectiveConfig {
             shots: 1,
             queries: 1,
             tasks: 4,
+            l1: 1e-5,
+            l2: 1e-5,
             predictor_hidden: 256,
             fused: true,
         }
@@ -145,6 +151,8 @@ impl ObjectiveConfig {
         in_range("ways", self.ways, 2..=MOST_NEGATIVES)?;
         in_range("shots", self.shots, 1..=MOST_VIEWS / 2)?;
         in_range("queries", self.queries, 1..=MOST_VIEWS / 2)?;
+        in_range("l1", self.l1, 0.0..=1e4)?;
+        in_range("l2", self.l2, 0.0..=1e4)?;
         in_range("tasks", self.tasks, 1..=MOST_TASKS)?;
         in_range(
             "predictor_hidden",

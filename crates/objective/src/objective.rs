@@ -60,6 +60,9 @@ pub struct Branches {
     pub memory: Memory,
     /// Examples that a batch must have at least.
     pub least_batch: usize,
+    /// Whether the views are moments of one recording or video in the order of time, view 0 the
+    /// earliest, instead of views of one example.
+    pub ordered: bool,
 }
 
 impl Branches {
@@ -71,6 +74,7 @@ impl Branches {
         labels: false,
         memory: Memory::None,
         least_batch: 1,
+        ordered: false,
     };
     /// Two views through the encoder.
     pub const TWO_VIEWS: Self = Self {
@@ -99,9 +103,10 @@ impl Branches {
 
     /// The branches in words: `2 views, momentum encoder, queue`.
     pub fn describe(&self) -> String {
-        let views = match self.views() {
-            1 => "1 view".to_owned(),
-            views => format!("{views} views"),
+        let views = match (self.views(), self.ordered) {
+            (1, _) => "1 view".to_owned(),
+            (views, false) => format!("{views} views"),
+            (views, true) => format!("{views} moments in the order of time"),
         };
         let parts = [
             (self.momentum_encoder(), "momentum encoder"),
@@ -158,6 +163,9 @@ pub struct BatchInfo<'a> {
     pub indices: &'a [usize],
     /// Class of every example, where it is known; empty where no classes are known at all.
     pub labels: &'a [Option<u32>],
+    /// Recording or video of every example, where it is a moment of one; empty where examples have no
+    /// place in time.
+    pub sequences: &'a [Option<usize>],
     /// A number that no other pass of the training run has; random draws depend on it.
     pub pass: u32,
 }

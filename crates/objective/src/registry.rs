@@ -5,7 +5,7 @@ use crate::{ObjectiveConfig, ObjectiveError};
 use crate::{
     byol, infonce, instdisc, moco, moco_v3, ntxent, protonet, pull, simsiam, supcon, triplet,
 };
-use crate::{dclw, viewmaker_simclr};
+use crate::{dclw, tcn, viewmaker_simclr};
 use serde::Serialize;
 
 /// Everything to be said about an objective, and how to make one.
@@ -51,6 +51,7 @@ pub fn registry() -> &'static [Entry] {
         supcon::ENTRY,
         triplet::ENTRY,
         protonet::ENTRY,
+        tcn::ENTRY,
         pull::ENTRY,
     ]
 }

@@ -157,6 +157,7 @@ fn configured_objectives_are_finite_on_batches_of_two() -> Result<(), ObjectiveE
     let batch = BatchInfo {
         indices: &[4, 1],
         labels: &[Some(0), None],
+        sequences: &[],
         pass: 0,
     };
     for config in configs.chain(triplets) {

@@ -75,6 +75,7 @@ fn batch(pass: u32) -> BatchInfo<'static> {
     BatchInfo {
         indices: &INDICES,
         labels: &LABELS,
+        sequences: &[],
         pass,
     }
 }

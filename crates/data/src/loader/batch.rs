@@ -19,6 +19,8 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// Class of each example.
     pub labels: Vec<Option<u32>>,
+    /// Recording or video of each example, where it is a moment of one.
+    pub sequences: Vec<Option<usize>>,
     home: Option<Arc<Buffers>>,
 }
 
@@ -53,6 +55,7 @@ impl Batch {
             dims: [indices.len(), c, h, w],
             indices: indices.to_vec(),
             labels: indices.iter().map(|&i| dataset.label(i)).collect(),
+            sequences: indices.iter().map(|&i| dataset.sequence(i)).collect(),
             home: Some(Arc::clone(buffers)),
         };
         let views = std::iter::once(&mut batch.x).chain(&mut batch.others);

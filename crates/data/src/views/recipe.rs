@@ -1,7 +1,7 @@
 //! The making of one view.
 
-use super::temporal::Near;
-use super::{Expert, PatchConfig, REGISTRY, TemporalConfig, ViewsConfig};
+use super::temporal::Window;
+use super::{Expert, Ordered, PatchConfig, REGISTRY, TemporalConfig, ViewsConfig};
 use crate::dataset::{Signal, Source};
 use crate::random::{self, Dice, dice_of};
 use crate::{DataError, Dataset, Draw, Waveform};
@@ -17,6 +17,8 @@ pub enum Stage {
     Patch,
     /// Another window of the recording.
     Temporal,
+    /// Windows or frames of one sequence in the order of time: view 0 is the earliest.
+    Ordered,
 }
 
 /// The coordinates of the random choices made for one view of an example.
@@ -59,6 +61,8 @@ pub struct Recipe {
     expert: Option<Arc<dyn Expert>>,
     patch: PatchConfig,
     temporal: TemporalConfig,
+    /// Whether examples are pictures, which have no signal.
+    pictures: bool,
 }
 
 impl fmt::Debug for Recipe {
@@ -95,6 +99,7 @@ impl Recipe {
             expert: expert.then(|| build(&config.expert)),
             patch: config.patch.clone(),
             temporal: config.temporal.clone(),
+            pictures: modality == "image",
         };
         recipe.check(modality)?;
         Ok(Some(recipe))
@@ -103,6 +108,10 @@ impl Recipe {
     fn check(&self, modality: &str) -> Result<(), DataError> {
         let place = |stage| self.stages.iter().position(|&s| s == stage);
         let refuse = |stage: &str, why: &str| Err(DataError::option(SOURCE, stage, why));
+        if place(Stage::Ordered).is_some() && place(Stage::Temporal).is_some() {
+            let why = "the objective chooses moments in time itself: leave temporal out";
+            return refuse("temporal", why);
+        }
         if let Some(place) = place(Stage::Temporal) {
             if modality == "image" {
                 let why = "images have no time; write patch for two parts of one picture";
@@ -157,7 +166,7 @@ impl Recipe {
                     let dice = &mut moment.dice(Use::Example, index);
                     expert.change_example(out, shape, dice);
                 }
-                (Stage::Expert, None) | (Stage::Temporal, _) => {}
+                (Stage::Expert, None) | (Stage::Temporal | Stage::Ordered, _) => {}
             }
         }
         Ok(())
@@ -201,11 +210,31 @@ impl Recipe {
     ) -> Result<(), DataError> {
         match self.signal(dataset, index, moment)? {
             Some(signal) => dataset.levels(Source::Signal(&signal), out),
-            None => {
-                let draw = moment.example;
-                dataset.levels(Source::Example { index, draw }, out)
-            }
+            None => dataset.levels(self.source(index, moment), out),
         }
+    }
+
+    /// The example or frame that a view without a signal of its own is made of.
+    fn source(&self, index: usize, moment: Moment) -> Source<'static> {
+        match self.window(index, moment) {
+            Some(Window::Ordered(place)) => Source::Frame { index, place },
+            _ => Source::Example {
+                index,
+                draw: moment.example,
+            },
+        }
+    }
+
+    /// The window or frame that a view shows; `None` for the example's own.
+    fn window(&self, index: usize, moment: Moment) -> Option<Window> {
+        self.stages.iter().find_map(|stage| match stage {
+            Stage::Temporal => Some(Window::Near(self.temporal.near(moment, index))),
+            Stage::Ordered => {
+                let place = Ordered::new(self.temporal.fill, moment, index);
+                Some(Window::Ordered(place))
+            }
+            Stage::Expert | Stage::Patch => None,
+        })
     }
 
     /// The signal as this view has it; `None` where the example's own will do.
@@ -215,15 +244,12 @@ impl Recipe {
         index: usize,
         moment: Moment,
     ) -> Result<Option<Signal>, DataError> {
-        let near: Option<Near> = self
-            .stages
-            .contains(&Stage::Temporal)
-            .then(|| self.temporal.near(moment, index));
+        let window = self.window(index, moment).filter(|_| !self.pictures);
         let expert = self.expert.as_ref().filter(|e| e.changes_signal());
-        if near.is_none() && expert.is_none() {
+        if window.is_none() && expert.is_none() {
             return Ok(None);
         }
-        let Some(mut signal) = dataset.signal(index, moment.example, near)? else {
+        let Some(mut signal) = dataset.signal(index, moment.example, window)? else {
             let why = "is no recording, and views of its signal were asked for".to_owned();
             return Err(DataError::example(dataset.origin(index), why));
         };

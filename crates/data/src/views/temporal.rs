@@ -1,6 +1,6 @@
 //! Views by time: two windows of one recording that lie close to each other.
 
-use super::{Moment, at_most, unit};
+use super::{Moment, Ordered, at_most, unit};
 use crate::DataError;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,34 @@ impl Near {
     /// The first of `0 ..= free` that the anchor chooses.
     pub fn first(&self, free: usize) -> usize {
         ((self.anchor * (free + 1) as f32) as usize).min(free)
+    }
+}
+
+/// Which window of its recording a view shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Window {
+    /// One of two that lie close to each other.
+    Near(Near),
+    /// One of three in the order of time.
+    Ordered(Ordered),
+}
+
+impl Window {
+    /// Part of the window that is used, where recordings are cut or padded.
+    pub fn fill(&self) -> f32 {
+        match self {
+            Self::Near(near) => near.fill,
+            Self::Ordered(ordered) => ordered.fill,
+        }
+    }
+
+    /// Where the window starts in a recording at `rate` samples a second in which windows can
+    /// start at `0 ..= free`, and the example's own starts at `own`, if it has one.
+    pub fn start(&self, own: Option<usize>, free: usize, rate: f32) -> usize {
+        match self {
+            Self::Near(near) => near.start(own.unwrap_or_else(|| near.first(free)), free, rate),
+            Self::Ordered(ordered) => ordered.of(free + 1),
+        }
     }
 }
 

@@ -60,6 +60,13 @@ fn recipes(modality: &str) -> Vec<Recipe> {
 }
 
 #[test]
+fn moments_and_windows_exclude_each_other() {
+    let stages = [Stage::Ordered, Stage::Temporal];
+    let error = Recipe::new("speech", &stages, &ViewsConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("leave temporal out"), "{error}");
+}
+
+#[test]
 fn every_modality_has_expert_views() {
     let names: Vec<_> = modality::registry().iter().map(|m| m.name()).collect();
     let known: Vec<_> = REGISTRY.iter().map(|(name, _)| *name).collect();
@@ -108,6 +115,30 @@ fn pictures_stay_in_range_and_spectrograms_near_theirs() {
                     _ => assert!(of(&seen) < of(&original) + 8.0, "{recipe:?}"),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn recordings_have_three_windows_in_the_order_of_time() {
+    for modality in ["speech", "sensor"] {
+        let splits = embedded(modality);
+        let set = &*splits.train;
+        let recipe = recipe(modality, &[Stage::Ordered], |_| ());
+        for index in [3, 11] {
+            let windows = [0, 1, 2].map(|v| view(&recipe, set, index, moment(1, 2, v)));
+            assert!(windows.iter().flatten().all(|x| x.is_finite()));
+            assert!(
+                windows[0] != windows[1] && windows[1] != windows[2],
+                "{modality}"
+            );
+            let start = |rank| {
+                let place = Ordered::new(0.7, moment(1, 2, rank), index);
+                let signal = set.signal(index, Draw::FIXED, Some(Window::Ordered(place)));
+                signal.unwrap().unwrap().samples[..40].to_vec()
+            };
+            assert!(start(0) != start(1) && start(1) != start(2), "{modality}");
+            assert!(set.sequence(index).is_some());
         }
     }
 }
@@ -191,7 +222,10 @@ fn temporal_windows_of_recordings_are_near_and_differ() {
     let mut shifts = Vec::new();
     for epoch in 0..60 {
         let near = config.near(moment(1, epoch, 1), 3);
-        let other = set.signal(3, Draw::FIXED, Some(near)).unwrap().unwrap();
+        let other = set
+            .signal(3, Draw::FIXED, Some(Window::Near(near)))
+            .unwrap()
+            .unwrap();
         let steps = long.steps();
         // 0.4 s at 50 Hz.
         let shift = (0..=20).find(|&s| long.samples[s..steps] == other.samples[..steps - s]);
@@ -206,7 +240,10 @@ fn temporal_windows_of_recordings_are_near_and_differ() {
     let speech = embedded("speech");
     let first = |view| {
         let near = config.near(moment(1, 0, view), 3);
-        let signal = speech.train.signal(3, Draw::FIXED, Some(near)).unwrap();
+        let signal = speech
+            .train
+            .signal(3, Draw::FIXED, Some(Window::Near(near)))
+            .unwrap();
         signal.unwrap().samples
     };
     // 0.7 of a second at 8 kHz.

@@ -1,7 +1,7 @@
 //! `viewmaker objectives`
 
 use super::output;
-use crate::config::doc;
+use crate::config::{self, ViewSource, doc};
 use crate::error::Result;
 use clap::Args;
 use std::fmt::Write;
@@ -43,9 +43,28 @@ pub(super) fn run(args: ObjectivesArgs) -> Result<()> {
 
 /// Where an objective can be used.
 fn defined_on(entry: &Entry) -> &'static str {
-    match entry.branches.labels {
-        true => "every modality, labelled data",
-        false => "every modality",
+    match (entry.branches.labels, entry.branches.ordered) {
+        (true, _) => "every modality, labelled data",
+        (_, true) => "speech, sensor, and image with data.image.frames = true",
+        _ => "every modality",
+    }
+}
+
+/// On what data of a modality an objective is defined.
+fn on(entry: &Entry, modality: &str) -> &'static str {
+    match (entry.branches.labels, entry.branches.ordered) {
+        (true, _) => "labelled data",
+        (_, true) if modality == "image" => "folders of frames",
+        _ => "all data",
+    }
+}
+
+/// Whether an objective can have views of this source.
+fn with(entry: &Entry, source: ViewSource) -> &'static str {
+    match source {
+        ViewSource::Temporal if entry.branches.ordered => "no",
+        ViewSource::Temporal => "speech, sensor",
+        _ => "yes",
     }
 }
 
@@ -94,6 +113,38 @@ fn markdown() -> String {
         ];
         let cells = cells.map(|cell| cell.replace('|', "\\|"));
         let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text + &coverage()
+}
+
+/// The table of objectives by modality and source of views.
+fn coverage() -> String {
+    let modalities = config::modality_names();
+    let sources = [
+        ViewSource::Learned,
+        ViewSource::Expert,
+        ViewSource::Noise,
+        ViewSource::Patch,
+        ViewSource::Temporal,
+        ViewSource::None,
+    ];
+    let words = sources.iter().map(|source| format!("`{}`", source.word()));
+    let head: Vec<String> = modalities
+        .iter()
+        .map(|&m| m.to_owned())
+        .chain(words)
+        .collect();
+    let mut text = format!(
+        "\n## Where each is defined\n\nBy modality, and by source of views (`views.source`, which may be a \
+         list).\n\n| name | {} |\n|{}\n",
+        head.join(" | "),
+        "---|".repeat(head.len() + 1)
+    );
+    for entry in registry() {
+        let on = modalities.iter().map(|modality| on(entry, modality));
+        let with = sources.iter().map(|source| with(entry, *source));
+        let cells: Vec<&str> = on.chain(with).collect();
+        let _ = writeln!(text, "| `{}` | {} |", entry.name, cells.join(" | "));
     }
     text
 }

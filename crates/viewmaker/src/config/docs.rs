@@ -51,6 +51,10 @@ const DOCS: &[(&str, &str)] = &[
         "Height and width that images are brought to, in pixels.",
     ),
     (
+        "data.image.frames",
+        "Read each folder of pictures as a video: its files, sorted by name, are the frames.",
+    ),
+    (
         "data.image.channels",
         "3 (RGB), 1 (grey), or 0 for those of the data.",
     ),
@@ -406,7 +410,7 @@ const DOCS: &[(&str, &str)] = &[
     ),
     (
         "objective.negatives",
-        "Noise rows per example of instdisc (NCE).",
+        "Noise rows per example of instdisc (NCE); negatives of each moment of tcn.",
     ),
     (
         "objective.bank_momentum",
@@ -433,6 +437,14 @@ const DOCS: &[(&str, &str)] = &[
         "Query views of each class of protonet.",
     ),
     ("objective.tasks", "Tasks that protonet makes of a batch."),
+    (
+        "objective.l1",
+        "Weight of the embeddings' mean L1 norm in tcn: makes them sparse.",
+    ),
+    (
+        "objective.l2",
+        "Weight of the embeddings' mean L2 norm in tcn.",
+    ),
     (
         "objective.predictor_hidden",
         "Width of the hidden layer of a predictor.",

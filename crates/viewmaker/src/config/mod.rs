@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::LazyLock;
 use toml::{Table, Value};
+use viewmaker_data::views::Stage;
 use viewmaker_data::{DataConfig, DataError, Recipe};
 use viewmaker_objective::ObjectiveConfig;
 
@@ -96,7 +97,12 @@ impl Config {
     /// When an option of the views cannot work.
     pub fn recipe(&self) -> Result<Option<Recipe>, DataError> {
         let views = &self.views;
-        Recipe::new(&self.modality, &views.source.stages(), &views.options())
+        let mut stages = views.source.stages();
+        let objective = viewmaker_objective::registry::find(&self.objective.name);
+        if objective.is_ok_and(|entry| entry.branches.ordered) {
+            stages.insert(0, Stage::Ordered);
+        }
+        Recipe::new(&self.modality, &stages, &views.options())
     }
 
     /// Steps of the whole run where an epoch has `steps_per_epoch` of them.

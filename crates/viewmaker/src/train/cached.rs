@@ -189,8 +189,9 @@ pub(super) fn chunks(batch: StepBatch<'_>, size: usize) -> Vec<(usize, StepBatch
             first: batch.first + first,
             dims: [end - first, c, h, w],
             indices: &batch.indices[first..end],
-            // Classes concern the whole batch's loss only.
+            // Classes and sequences concern the whole batch's loss only.
             labels: &[],
+            sequences: &[],
             step: batch.step,
         };
         (first, chunk)

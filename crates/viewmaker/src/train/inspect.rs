@@ -28,6 +28,7 @@ impl Trainer<'_> {
                 dims: batch.dims,
                 indices: &batch.indices,
                 labels: &batch.labels,
+                sequences: &batch.sequences,
                 step: self.progress.step + views[0].len() as u64,
             };
             let parts = chunks(step_batch, at_once).into_iter();

@@ -274,6 +274,7 @@ impl<'a> Trainer<'a> {
             dims: batch.dims,
             indices: &batch.indices,
             labels: &batch.labels,
+            sequences: &batch.sequences,
             step,
         };
         let profiler = self.profiler.clone();
@@ -458,6 +459,14 @@ fn objective(config: &Config, splits: &Splits, dim: usize) -> Result<Box<dyn Obj
         return Err(Error::usage(format!(
             "objective.name = \"{}\": this objective learns from classes, and the training data have \
              none ({}); use labelled data, or an objective that needs no labels",
+            config.objective.name, splits.description
+        )));
+    }
+    if objective.branches().ordered && splits.train.sequence(0).is_none() {
+        return Err(Error::usage(format!(
+            "objective.name = \"{}\": this objective compares moments in the order of time, and these \
+             examples have no time ({}); it is defined on speech and sensor recordings, and on folders \
+             of frames (--modality image --data FOLDER --set data.image.frames=true)",
             config.objective.name, splits.description
         )));
     }

@@ -32,6 +32,8 @@ pub struct StepBatch<'a> {
     pub indices: &'a [usize],
     /// Class of each example, where it is known.
     pub labels: &'a [Option<u32>],
+    /// Recording or video of each example, where it is a moment of one.
+    pub sequences: &'a [Option<usize>],
     /// Step, from 0.
     pub step: u64,
 }
@@ -375,6 +377,7 @@ pub(super) fn info(batch: StepBatch<'_>, pass: u32) -> BatchInfo<'_> {
     BatchInfo {
         indices: batch.indices,
         labels: batch.labels,
+        sequences: batch.sequences,
         // Every batch has two passes at most; no other pass of the run has this number.
         pass: (2 * batch.step) as u32 + pass,
     }

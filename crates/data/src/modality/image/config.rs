@@ -14,6 +14,9 @@ pub struct ImageConfig {
     /// Channels: 3 (RGB; grey pictures are repeated, so that one network can be tried on many data
     /// sets), 1 (grey), or 0 for those of the data.
     pub channels: usize,
+    /// Whether a folder of pictures is a video: its files, sorted by name, are frames in the order of
+    /// time, and the folders above it are the classes.
+    pub frames: bool,
 }
 
 impl Default for ImageConfig {
@@ -21,6 +24,7 @@ impl Default for ImageConfig {
         Self {
             size: 32,
             channels: 3,
+            frames: false,
         }
     }
 }

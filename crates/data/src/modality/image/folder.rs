@@ -6,6 +6,7 @@ use super::decode::{self, Frame};
 use super::layout::{self, Place};
 use super::pictures::{MAX_MEMORY, Origins, Pictures};
 use super::source::{Part, Parts};
+use super::video;
 use crate::dataset::evenly_spaced;
 use crate::{DataError, files};
 use rayon::prelude::*;
@@ -53,7 +54,21 @@ fn arrange(
     config: &ImageConfig,
     format: &str,
 ) -> Result<Parts, DataError> {
-    let layout = layout::of(source, &paths)?;
+    let mut named: Vec<_> = blobs.into_iter().zip(paths).collect();
+    if config.frames {
+        video::sort(&mut named);
+    }
+    let (blobs, paths): (Vec<_>, Vec<_>) = named.into_iter().unzip();
+    let layout = match config.frames {
+        true => layout::of(
+            source,
+            &paths
+                .iter()
+                .map(|p| video::without_video(p))
+                .collect::<Vec<_>>(),
+        )?,
+        false => layout::of(source, &paths)?,
+    };
     let frame = config.frame(native_channels(&blobs)?);
     let of = |part| {
         let chosen: Vec<_> = blobs
@@ -61,15 +76,24 @@ fn arrange(
             .zip(&layout.places)
             .filter(|(_, p)| p.part == part)
             .collect();
-        (!chosen.is_empty())
-            .then(|| pictures(&chosen, frame))
-            .transpose()
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        let pictures = pictures(&chosen, frame)?;
+        if !config.frames {
+            return Ok(Some(pictures));
+        }
+        let paths: Vec<_> = chosen.iter().map(|(blob, _)| blob.path()).collect();
+        Ok(Some(pictures.with_videos(video::ranges(&paths)?)))
     };
     Ok(Parts {
         train: of(Some(Part::Train))?,
         test: of(Some(Part::Test))?,
         class_names: layout.class_names,
-        format: format.to_owned(),
+        format: match config.frames {
+            true => format!("{format}, a video in every folder"),
+            false => format.to_owned(),
+        },
         stats: None,
     })
 }

@@ -10,6 +10,7 @@ mod layout;
 mod pictures;
 mod shapes;
 mod source;
+mod video;
 
 pub use config::ImageConfig;
 
@@ -96,7 +97,11 @@ fn from_files(path: &Path, config: &DataConfig, seed: u64) -> Result<Splits, Dat
         (Some(train), Some(test)) => (Arc::new(train), Arc::new(test)),
         (Some(all), None) | (None, Some(all)) => {
             let fraction = config.validation_fraction;
-            let division = split::by_class(path, all.labels(), fraction, seed)?;
+            // Frames of one video are much alike: held out are whole videos.
+            let division = match all.video_of_each() {
+                Some(videos) => split::by_group(path, &videos, fraction, seed)?,
+                None => split::by_class(path, all.labels(), fraction, seed)?,
+            };
             let all = Arc::new(all);
             let held_out = Subset::new(all.clone(), division.held_out);
             (

@@ -1,7 +1,9 @@
 //! Pictures of one size as a data set: bytes in memory, or files decoded when they are asked for.
 
 use super::decode::{self, Frame};
+use crate::dataset::Source;
 use crate::{DataError, Dataset, Draw, files};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Pictures that take more bytes than this are not kept in memory.
@@ -12,6 +14,8 @@ pub(super) struct Pictures {
     frame: Frame,
     labels: Vec<Option<u32>>,
     content: Content,
+    /// The frames of every video, ascending; empty where pictures are no frames.
+    videos: Vec<Range<usize>>,
 }
 
 enum Content {
@@ -43,6 +47,7 @@ impl Pictures {
             frame,
             labels,
             content,
+            videos: Vec::new(),
         }
     }
 
@@ -54,7 +59,26 @@ impl Pictures {
             frame,
             labels,
             content,
+            videos: Vec::new(),
         }
+    }
+
+    /// Says that the pictures are frames of these videos, which together are all pictures in order.
+    pub(super) fn with_videos(mut self, videos: Vec<Range<usize>>) -> Self {
+        self.videos = videos;
+        self
+    }
+
+    /// The video of every picture; `None` where pictures are no frames.
+    pub(super) fn video_of_each(&self) -> Option<Vec<u32>> {
+        let of = |index| self.video(index).map(|video| video as u32);
+        (0..self.labels.len()).map(of).collect()
+    }
+
+    /// Number of the video that a picture is a frame of.
+    fn video(&self, index: usize) -> Option<usize> {
+        let number = self.videos.partition_point(|video| video.end <= index);
+        (number < self.videos.len()).then_some(number)
     }
 
     /// The label of every picture.
@@ -91,6 +115,28 @@ impl Dataset for Pictures {
             }
         }
         Ok(())
+    }
+
+    fn sequence(&self, index: usize) -> Option<usize> {
+        self.video(index)
+    }
+
+    fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
+        match source {
+            Source::Example { index, draw } => self.load(index, draw, out),
+            Source::Frame { index, place } => match self.video(index) {
+                Some(video) => {
+                    let video = &self.videos[video];
+                    self.load(video.start + place.of(video.len()), Draw::FIXED, out)
+                }
+                None => {
+                    let why = "is no frame of a video; with data.image.frames = true every folder \
+                               of pictures is one";
+                    Err(DataError::example(self.origin(index), why))
+                }
+            },
+            Source::Signal(_) => Err(DataError::example("a signal", "is no example of pictures")),
+        }
     }
 
     fn origin(&self, index: usize) -> String {

@@ -47,6 +47,18 @@ pub(super) fn open(path: &Path, config: &ImageConfig) -> Result<Parts, DataError
     let of_kind = |wanted: fn(&Path) -> bool| -> Vec<PathBuf> {
         found.iter().filter(|file| wanted(file)).cloned().collect()
     };
+    if config.frames
+        && !found
+            .iter()
+            .any(|file| is_picture(file) || files::is_tar(file))
+    {
+        let why = format!(
+            "holds {}; data.image.frames = true expects a folder of PNG or JPEG pictures for every \
+             video",
+            files::describe(path)
+        );
+        return Err(DataError::unusable(path, why));
+    }
     // Known names first: a folder may hold other files beside them, such as lists or archives.
     if found.iter().any(|file| cifar::official(file).is_some()) {
         let wanted = |file: &Path| cifar::official(file).is_some() || cifar::is_list(file);

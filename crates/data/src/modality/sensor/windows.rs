@@ -6,7 +6,7 @@ use super::spectrogram::{LogPowerSpectrogram, normalize};
 use crate::dataset::evenly_spaced;
 use crate::dataset::{Signal, Source};
 use crate::random::{self, below};
-use crate::views::Near;
+use crate::views::Window;
 use crate::{ChannelStats, DataError, Dataset, Draw};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -170,6 +170,10 @@ impl Dataset for WindowSet {
         let [_, rows, frames] = self.shape();
         let planes = out.chunks_exact_mut(rows * frames).enumerate();
         match source {
+            Source::Frame { index, .. } => {
+                let why = "has windows instead of frames".to_owned();
+                return Err(DataError::example(self.origin(index), why));
+            }
             Source::Example { index, draw } => {
                 let stretch = &self.stretches[self.slots[index].stretch];
                 let start = self.start(index, draw);
@@ -198,15 +202,15 @@ impl Dataset for WindowSet {
         &self,
         index: usize,
         draw: Draw,
-        near: Option<Near>,
+        place: Option<Window>,
     ) -> Result<Option<Signal>, DataError> {
         let stretch = &self.stretches[self.slots[index].stretch];
         let Geometry {
             window, rate_hz, ..
         } = self.geometry;
         let start = self.start(index, draw);
-        let start = match near {
-            Some(near) => near.start(start, stretch.len - window, rate_hz),
+        let start = match place {
+            Some(place) => place.start(Some(start), stretch.len - window, rate_hz),
             None => start,
         };
         let channels = 0..self.channels;
@@ -217,6 +221,10 @@ impl Dataset for WindowSet {
             rate: rate_hz,
             triads: Arc::clone(&self.triads),
         }))
+    }
+
+    fn sequence(&self, index: usize) -> Option<usize> {
+        Some(self.slots[index].stretch)
     }
 
     fn origin(&self, index: usize) -> String {

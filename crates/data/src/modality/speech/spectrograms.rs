@@ -4,7 +4,7 @@
 use super::{LogMel, Settings, shape_of};
 use crate::dataset::{Signal, Source};
 use crate::spectrum::{DYNAMIC_RANGE_DB, limit_range};
-use crate::views::Near;
+use crate::views::Window;
 use crate::{ChannelStats, DataError, Dataset, Draw, Waveform, random};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -142,6 +142,10 @@ impl Dataset for Spectrograms {
                 };
                 out.copy_from_slice(&db);
             }
+            Source::Frame { index, .. } => {
+                let why = "has windows instead of frames".to_owned();
+                return Err(DataError::example(self.origin(index), why));
+            }
             Source::Signal(signal) => {
                 let levels = self.shared.logmel.levels(&signal.samples);
                 for (y, x) in out.iter_mut().zip(levels) {
@@ -164,7 +168,7 @@ impl Dataset for Spectrograms {
         &self,
         index: usize,
         draw: Draw,
-        near: Option<Near>,
+        place: Option<Window>,
     ) -> Result<Option<Signal>, DataError> {
         let Shared {
             recordings,
@@ -173,9 +177,9 @@ impl Dataset for Spectrograms {
             ..
         } = &*self.shared;
         let samples = recordings.samples(index)?;
-        let window = match near {
+        let window = match place {
             None => End::of(draw, index).of_samples(&samples, logmel.window()),
-            Some(near) => near_window(&samples, logmel.window(), *rate, near),
+            Some(place) => window_at(&samples, logmel.window(), *rate, place),
         };
         Ok(Some(Signal {
             samples: window.to_vec(),
@@ -183,6 +187,10 @@ impl Dataset for Spectrograms {
             rate: *rate as f32,
             triads: Arc::default(),
         }))
+    }
+
+    fn sequence(&self, index: usize) -> Option<usize> {
+        Some(index)
     }
 
     fn waveform(&self, index: usize, draw: Draw) -> Result<Option<Waveform>, DataError> {
@@ -201,11 +209,11 @@ impl Dataset for Spectrograms {
     }
 }
 
-/// The part of a recording that fills a part of the window, close to another such part.
-fn near_window(samples: &[f32], window: usize, rate: u32, near: Near) -> &[f32] {
-    let length = ((near.fill * window as f32) as usize).clamp(1, samples.len().max(1));
+/// The part of a recording at `place` that fills a part of the window.
+fn window_at(samples: &[f32], window: usize, rate: u32, place: Window) -> &[f32] {
+    let length = ((place.fill() * window as f32) as usize).clamp(1, samples.len().max(1));
     let free = samples.len().saturating_sub(length);
-    let start = near.start(near.first(free), free, rate as f32);
+    let start = place.start(None, free, rate as f32);
     &samples[start..(start + length).min(samples.len())]
 }
 

@@ -2,6 +2,7 @@
 
 mod cifar;
 mod folders;
+mod frames;
 mod idx;
 
 use super::*;
@@ -23,7 +24,11 @@ fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 fn config(size: usize, channels: usize) -> DataConfig {
-    let image = ImageConfig { size, channels };
+    let image = ImageConfig {
+        size,
+        channels,
+        ..ImageConfig::default()
+    };
     DataConfig {
         image,
         validation_fraction: 0.25,
