@@ -191,6 +191,7 @@ pub fn cases() -> Vec<Case> {
     let lists = [
         crate::activation::cases(),
         crate::add::cases(),
+        crate::attention::cases(),
         crate::batch_norm::cases(),
         crate::budget::cases(),
         crate::clamp::cases(),
@@ -201,6 +202,7 @@ pub fn cases() -> Vec<Case> {
         crate::fused_norm::cases(),
         crate::instance_norm::cases(),
         crate::l2_normalize::cases(),
+        crate::layer_norm::cases(),
         crate::linear::cases(),
         crate::normalize::cases(),
         crate::pool::cases(),

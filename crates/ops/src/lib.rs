@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod add;
+pub mod attention;
 pub mod batch_norm;
 pub mod budget;
 pub mod clamp;
@@ -19,6 +20,7 @@ pub mod fused_norm;
 pub mod gemm;
 pub mod instance_norm;
 pub mod l2_normalize;
+pub mod layer_norm;
 pub mod linear;
 pub mod normalize;
 pub mod op;
