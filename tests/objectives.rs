@@ -8,6 +8,8 @@ use viewmaker::pictures;
 use viewmaker::train::companions::Companions;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players};
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
+use viewmaker::train::text::TextBranch;
+use viewmaker_data::text;
 use viewmaker_data::{Batch, Draw, Loader, Recipe, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
 use viewmaker_exec::{Call, Tower, Wanted, Weights};
@@ -57,6 +59,7 @@ struct Bench {
     encoder_optimizer: Box<dyn Optimizer>,
     viewmaker_optimizer: Option<Adam>,
     batch: Batch,
+    texts: Vec<f32>,
 }
 
 /// A batch of views that the loader makes.
@@ -92,18 +95,24 @@ impl Bench {
         let predictor = zoo::predictor(zoo::PredictorConfig { dim, hidden }).unwrap();
         let branches = objective.branches();
         let companions = Companions::new(&branches, &players.encoder, predictor, optimizer, 3);
+        let companions = match branches.text {
+            true => companions.with_text(TextBranch::new(config, dim).unwrap()),
+            false => companions,
+        };
         let learned = config.views.source == ViewSource::Learned.into();
         let viewmaker = players.views.tower().filter(|_| learned);
         let indices: Vec<usize> = (0..BATCH).map(|i| 3 * i).collect();
+        let batch = match config.recipe().unwrap() {
+            Some(recipe) => made(splits, recipe, branches.views()),
+            None => Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap(),
+        };
         Self {
             encoder_optimizer: optimizer(players.encoder.net()),
             viewmaker_optimizer: viewmaker.map(|tower| adam(tower.net())),
             companions,
             objective,
-            batch: match config.recipe().unwrap() {
-                Some(recipe) => made(splits, recipe, branches.views()),
-                None => Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap(),
-            },
+            texts: text::pages(&batch.captions),
+            batch,
             players,
         }
     }
@@ -120,6 +129,7 @@ impl Bench {
             indices: &self.batch.indices,
             labels: &self.batch.labels,
             sequences: &self.batch.sequences,
+            texts: &self.texts,
             step: 0,
         };
         let mut learners = Learners {
@@ -160,6 +170,7 @@ const RATES: StepRates = StepRates {
 /// The encoder learns: the loss falls. The viewmaker learns alone: it rises.
 fn check(modality: &str) {
     let splits = pictures::open_data(&config(modality, "ntxent")).unwrap();
+    let splits = splits.captioned(None).unwrap();
     for entry in registry() {
         if entry.branches.ordered && splits.train.sequence(0).is_none() {
             continue; // That it is refused has a test of its own.
@@ -217,6 +228,41 @@ fn every_objective_trains_on_speech() {
 #[test]
 fn every_objective_trains_on_sensor_streams() {
     check("sensor");
+}
+
+/// Videos of a bright square that moves from left to right over a ground of their own.
+fn videos(folder: &std::path::Path) {
+    for video in 0..8u8 {
+        let clip = folder.join(format!("clip{video}"));
+        std::fs::create_dir(&clip).unwrap();
+        for frame in 0..6u32 {
+            let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+                let inside = (2 * frame..2 * frame + 5).contains(&x) && (5..11).contains(&y);
+                image::Rgb(if inside {
+                    [250; 3]
+                } else {
+                    [20 * video, 90, 10 * video]
+                })
+            });
+            picture.save(clip.join(format!("{frame}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn moments_in_time_are_learned_from_folders_of_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    videos(folder.path());
+    for source in [ViewSource::Learned, ViewSource::Expert, ViewSource::None] {
+        let mut config = config("image", "tcn");
+        config.data.path = Some(folder.path().to_owned());
+        config.data.options.image.frames = true;
+        config.views.source = source.into();
+        let splits = pictures::open_data(&config).unwrap();
+        let mut bench = Bench::new(&config, &splits, |net| Box::new(adam(net)));
+        let losses = bench.losses(RATES, 8);
+        assert!(losses[7] < losses[0], "{source:?}: {losses:?}");
+    }
 }
 
 fn sgd(net: &Net) -> Box<dyn Optimizer> {

@@ -78,6 +78,7 @@ impl Step {
             indices: &self.indices,
             labels: &[],
             sequences: &[],
+            texts: &[],
             step: self.step,
         };
         let mut learners = Learners {

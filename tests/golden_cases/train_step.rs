@@ -209,6 +209,7 @@ fn check(case: &Case) -> Result<(), GoldenError> {
             indices: &indices,
             labels: &[],
             sequences: &[],
+            texts: &[],
             step: step - 1,
         };
         let mut learners = Learners {

@@ -2,6 +2,7 @@
 
 use crate::views::{Ordered, Window};
 use crate::{DataError, random};
+use std::path::PathBuf;
 use std::sync::Arc;
 use viewmaker_ops::random::Sequence;
 
@@ -151,6 +152,17 @@ pub trait Dataset: Send + Sync {
         }
     }
 
+    /// The file that holds the example and perhaps others of the same recording; `None` where it is
+    /// not one on the disk.
+    fn file(&self, _index: usize) -> Option<PathBuf> {
+        None
+    }
+
+    /// The text that belongs to an example, where the data have texts.
+    fn caption(&self, _index: usize) -> Option<String> {
+        None
+    }
+
     /// Number of the recording or video that an example is a moment of; `None` where examples have
     /// no place in time.
     fn sequence(&self, _index: usize) -> Option<usize> {
@@ -193,6 +205,7 @@ pub struct Splits {
 pub struct Subset {
     inner: Arc<dyn Dataset>,
     indices: Vec<usize>,
+    captions: Option<Vec<String>>,
 }
 
 impl Subset {
@@ -206,7 +219,21 @@ impl Subset {
             indices.iter().all(|&i| i < len),
             "subset index out of range"
         );
-        Self { inner, indices }
+        Self {
+            inner,
+            indices,
+            captions: None,
+        }
+    }
+
+    /// Gives every example a text.
+    ///
+    /// # Panics
+    /// When their numbers differ: an error of the program, not of its input.
+    pub fn with_captions(mut self, captions: Vec<String>) -> Self {
+        assert_eq!(captions.len(), self.indices.len(), "one text an example");
+        self.captions = Some(captions);
+        self
     }
 
     /// At most `limit` examples of `inner`, evenly spaced over it; `inner` itself if it has no more.
@@ -257,6 +284,17 @@ impl Dataset for Subset {
         window: Option<Window>,
     ) -> Result<Option<Signal>, DataError> {
         self.inner.signal(self.indices[index], draw, window)
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.inner.file(self.indices[index])
+    }
+
+    fn caption(&self, index: usize) -> Option<String> {
+        match &self.captions {
+            Some(captions) => captions.get(index).cloned(),
+            None => self.inner.caption(self.indices[index]),
+        }
     }
 
     fn sequence(&self, index: usize) -> Option<usize> {

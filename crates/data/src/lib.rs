@@ -5,6 +5,7 @@
 //! knows nothing of networks.
 #![forbid(unsafe_code)]
 
+pub mod captions;
 mod config;
 pub mod corruptions;
 mod dataset;
@@ -17,6 +18,7 @@ pub mod modality;
 pub mod spectrum;
 pub mod split;
 pub mod stats;
+pub mod text;
 pub mod views;
 
 pub use config::DataConfig;

@@ -63,6 +63,9 @@ pub struct Branches {
     /// Whether the views are moments of one recording or video in the order of time, view 0 the
     /// earliest, instead of views of one example.
     pub ordered: bool,
+    /// Whether every example comes with a text, which a tower of its own embeds, and the logits with a
+    /// learned scale.
+    pub text: bool,
 }
 
 impl Branches {
@@ -75,6 +78,7 @@ impl Branches {
         memory: Memory::None,
         least_batch: 1,
         ordered: false,
+        text: false,
     };
     /// Two views through the encoder.
     pub const TWO_VIEWS: Self = Self {
@@ -114,6 +118,7 @@ impl Branches {
             (self.memory == Memory::Bank, "memory bank"),
             (self.memory == Memory::Queue, "queue"),
             (self.labels, "labels"),
+            (self.text, "texts and a text tower"),
         ];
         let present = parts.into_iter().filter(|(present, _)| *present);
         let present = present.map(|(_, name)| name.to_owned());
@@ -135,6 +140,10 @@ pub struct Outputs {
     pub predictions: Vec<Embeddings>,
     /// Embeddings of the target views by the momentum encoder; empty without one.
     pub targets: Vec<Matrix<f32>>,
+    /// Embeddings of the examples' texts; `None` without a text tower.
+    pub texts: Option<Embeddings>,
+    /// The learned log of the scale of the logits, a single number; `None` without a text tower.
+    pub log_scale: Option<Loss>,
 }
 
 impl Outputs {

@@ -1,11 +1,7 @@
 //! The objectives that can be configured: help text, validation and construction come from here.
 
 use crate::objective::{Branches, Objective, Setup};
-use crate::{ObjectiveConfig, ObjectiveError};
-use crate::{
-    byol, infonce, instdisc, moco, moco_v3, ntxent, protonet, pull, simsiam, supcon, triplet,
-};
-use crate::{dclw, tcn, viewmaker_simclr};
+use crate::*;
 use serde::Serialize;
 
 /// Everything to be said about an objective, and how to make one.

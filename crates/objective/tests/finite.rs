@@ -165,7 +165,7 @@ fn configured_objectives_are_finite_on_batches_of_two() -> Result<(), ObjectiveE
             for (second, y) in inputs() {
                 let mut objective = build(&config, DIM, 5, 1)?;
                 let branches = objective.branches();
-                let of_view = |view: &usize| matrix(if view % 2 == 0 { &x } else { &y });
+                let of_view = |view: &usize| matrix([&x, &y][view % 2]);
                 let online: Vec<_> = branches.online.iter().map(of_view).collect();
                 let online = &online[..];
                 let predicted = if branches.predictor { online } else { &[] };
@@ -173,6 +173,8 @@ fn configured_objectives_are_finite_on_batches_of_two() -> Result<(), ObjectiveE
                     embeddings: online.iter().map(t).collect(),
                     predictions: predicted.iter().map(t).collect(),
                     targets: branches.target.iter().map(|_| matrix(&y)).collect(),
+                    texts: branches.text.then(|| t(&matrix(&y))),
+                    log_scale: branches.text.then(|| device.tensor(2.0).leaky_traced()),
                 };
                 let loss = objective.loss(outputs, &batch)?;
                 let place = format!("{} of {first}, {second}", config.name);

@@ -7,6 +7,7 @@ use crate::pictures;
 use crate::run::{Checkpoint, RunDir, RunError};
 use crate::train::normalization;
 use crate::train::players::Players;
+use crate::train::text::{TEXT_TOWER, TextBranch};
 use std::path::{Path, PathBuf};
 use viewmaker_data::{ChannelStats, Splits};
 use viewmaker_exec::Tower;
@@ -22,6 +23,8 @@ pub struct Trained {
     pub data_statistics: Option<ChannelStats>,
     /// The networks, with the weights of the latest checkpoint.
     pub players: Players,
+    /// The network that embeds texts, where the objective has one.
+    pub texts: Option<Tower>,
     /// Steps they were trained for.
     pub step: u64,
 }
@@ -81,11 +84,21 @@ impl Trained {
         if let crate::train::players::Views::Learned(tower) = &players.views {
             load_weights(tower, "viewmaker", &checkpoint, &at)?;
         }
+        let objective = viewmaker_objective::registry::find(&config.objective.name);
+        let texts = match objective.is_ok_and(|entry| entry.branches.text) {
+            true => {
+                let branch = TextBranch::new(&config, players.embedding_dim())?;
+                load_weights(branch.tower(), TEXT_TOWER, &checkpoint, &at)?;
+                Some(branch.tower().clone())
+            }
+            false => None,
+        };
         Ok(Self {
             config,
             splits,
             data_statistics,
             players,
+            texts,
             step: checkpoint.step,
         })
     }

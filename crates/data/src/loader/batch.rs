@@ -21,6 +21,8 @@ pub struct Batch {
     pub labels: Vec<Option<u32>>,
     /// Recording or video of each example, where it is a moment of one.
     pub sequences: Vec<Option<usize>>,
+    /// Text of each example; empty where the data have none.
+    pub captions: Vec<String>,
     home: Option<Arc<Buffers>>,
 }
 
@@ -56,6 +58,7 @@ impl Batch {
             indices: indices.to_vec(),
             labels: indices.iter().map(|&i| dataset.label(i)).collect(),
             sequences: indices.iter().map(|&i| dataset.sequence(i)).collect(),
+            captions: captions(dataset, indices),
             home: Some(Arc::clone(buffers)),
         };
         let views = std::iter::once(&mut batch.x).chain(&mut batch.others);
@@ -68,6 +71,17 @@ impl Batch {
             }
         }
         Ok(batch)
+    }
+}
+
+/// The text of every example, empty where one has none; nothing where the data have no texts.
+fn captions(dataset: &dyn Dataset, indices: &[usize]) -> Vec<String> {
+    match indices.first().and_then(|&first| dataset.caption(first)) {
+        Some(_) => {
+            let text = |&index: &usize| dataset.caption(index).unwrap_or_default();
+            indices.iter().map(text).collect()
+        }
+        None => Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ mod head;
 mod noise;
 mod predictor;
 mod resnet;
+mod text;
 mod tiny;
 mod viewmaker;
 
@@ -11,6 +12,7 @@ pub use head::Projection;
 pub use noise::{NoiseViewConfig, noise_views};
 pub use predictor::{PredictorConfig, predictor};
 pub use resnet::{Depth, Stem};
+pub use text::{TextConfig, logit_scale, text};
 pub use viewmaker::{Nonlinearity, STORED_RES_BLOCKS, ViewmakerConfig, viewmaker};
 
 use crate::{Net, NetBuilder, NetError, ValueId};

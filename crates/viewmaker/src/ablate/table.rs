@@ -34,6 +34,12 @@ const METRICS: &[Metric] = &[
         read: |summary| summary.knn_accuracy_best,
     },
     Metric {
+        name: "zero_shot_accuracy",
+        title: "zero-shot accuracy",
+        is_part: true,
+        read: |summary| summary.zero_shot_accuracy,
+    },
+    Metric {
         name: "embedding_std",
         title: "embedding std",
         is_part: false,

@@ -43,18 +43,22 @@ pub(super) fn run(args: ObjectivesArgs) -> Result<()> {
 
 /// Where an objective can be used.
 fn defined_on(entry: &Entry) -> &'static str {
-    match (entry.branches.labels, entry.branches.ordered) {
-        (true, _) => "every modality, labelled data",
-        (_, true) => "speech, sensor, and image with data.image.frames = true",
+    let branches = entry.branches;
+    match (branches.labels, branches.ordered, branches.text) {
+        (true, _, _) => "every modality, labelled data",
+        (_, true, _) => "speech, sensor, and image with data.image.frames = true",
+        (_, _, true) => "every modality, data with texts (pairs.csv) or classes",
         _ => "every modality",
     }
 }
 
 /// On what data of a modality an objective is defined.
 fn on(entry: &Entry, modality: &str) -> &'static str {
-    match (entry.branches.labels, entry.branches.ordered) {
-        (true, _) => "labelled data",
-        (_, true) if modality == "image" => "folders of frames",
+    let branches = entry.branches;
+    match (branches.labels, branches.ordered, branches.text) {
+        (true, _, _) => "labelled data",
+        (_, true, _) if modality == "image" => "folders of frames",
+        (_, _, true) => "data with texts or classes",
         _ => "all data",
     }
 }

@@ -155,6 +155,7 @@ fn report(args: &TrainArgs, run: &RunDir, summary: &RunSummary, files: &[PathBuf
         time.unwrap_or_default()
     )];
     lines.extend(accuracy(summary));
+    lines.extend(zero_shot(summary));
     lines.extend(summary.collapse.map(|collapse| shape(&collapse)));
     lines.extend(pictures_line(files));
     lines.push(next_command(folder, summary));
@@ -181,6 +182,11 @@ fn accuracy(summary: &RunSummary) -> Option<String> {
         "kNN accuracy on held-out data: {trained}{}",
         untrained.unwrap_or_default()
     ))
+}
+
+fn zero_shot(summary: &RunSummary) -> Option<String> {
+    let accuracy = percent(summary.zero_shot_accuracy?);
+    Some(format!("zero-shot accuracy on held-out data: {accuracy}"))
 }
 
 fn shape(collapse: &Collapse) -> String {

@@ -379,6 +379,10 @@ const DOCS: &[(&str, &str)] = &[
         "encoder.projection",
         "Between pooled features and embedding: none, linear, mlp or mlp-norm (with batch norm).",
     ),
+    (
+        "encoder.text_width",
+        "Channels of the first stage of the text tower, where an objective has one.",
+    ),
     ("objective", "The contrastive loss."),
     (
         "objective.name",
@@ -526,6 +530,10 @@ const DOCS: &[(&str, &str)] = &[
     (
         "eval.linear_milestones",
         "Epochs at which the linear probe's rate drops to a tenth.",
+    ),
+    (
+        "eval.prompts",
+        "Prompts of a class in zero-shot classification; {} stands for its name.",
     ),
     (
         "eval.linear_views",

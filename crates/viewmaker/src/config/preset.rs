@@ -9,6 +9,7 @@ use super::sections::*;
 use super::views::ViewSource;
 use crate::eval::fewshot::Nearness;
 use viewmaker_data::DataConfig;
+use viewmaker_data::captions::TEMPLATES;
 use viewmaker_data::views::{ExpertConfig, PatchConfig, TemporalConfig};
 use viewmaker_objective::ObjectiveConfig;
 
@@ -19,6 +20,7 @@ pub fn preset(modality: &str) -> Config {
         "image" => {
             config.viewmaker.distortion_budget = 0.05;
             config.viewmaker.clamp = true;
+            config.eval.prompts = vec!["a picture of a {}".to_owned()];
         }
         "speech" => config.viewmaker.distortion_budget = 0.1,
         "sensor" => {
@@ -68,6 +70,7 @@ fn common(modality: &str) -> Config {
             name: "tiny".to_owned(),
             embedding_dim: 128,
             projection: Projection::Linear,
+            text_width: 32,
         },
         objective: ObjectiveConfig::default(),
         train: TrainSection {
@@ -101,6 +104,7 @@ fn common(modality: &str) -> Config {
             linear_weight_decay: 0.0,
             linear_batch_size: 128,
             linear_milestones: vec![60, 80],
+            prompts: TEMPLATES.map(str::to_owned).to_vec(),
             // Fresh views of every epoch cannot be kept: with them the probe takes as long as training.
             linear_views: false,
             logistic: LogisticSection {

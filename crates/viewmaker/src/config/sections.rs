@@ -122,6 +122,8 @@ pub struct EncoderSection {
     pub embedding_dim: usize,
     /// What stands between the pooled features and the embedding.
     pub projection: Projection,
+    /// Channels of the first stage of the text tower, where an objective has one.
+    pub text_width: usize,
 }
 
 /// What stands between the pooled features and the embedding.
@@ -262,6 +264,8 @@ pub struct EvalSection {
     pub linear_batch_size: usize,
     /// Epochs of the linear probe at which its learning rate drops to a tenth.
     pub linear_milestones: Vec<u64>,
+    /// What the prompts of a class say in zero-shot classification, `{}` standing for its name.
+    pub prompts: Vec<String>,
     /// Whether training batches of the linear probe pass through the frozen viewmaker.
     pub linear_views: bool,
     /// Logistic regression.

@@ -27,6 +27,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     let encoder = &config.encoder;
     word("encoder.name", &encoder.name, super::encoder_names())?;
     at_least("encoder.embedding_dim", encoder.embedding_dim, 1)?;
+    at_least("encoder.text_width", encoder.text_width, 1)?;
     objective(config)?;
     train(&config.train)?;
     optimizer("optim.encoder", &config.optim.encoder)?;
@@ -129,6 +130,10 @@ fn optimizer(at: &str, section: &OptimizerSection) -> Result<(), ConfigError> {
 fn eval(section: &EvalSection) -> Result<(), ConfigError> {
     at_least("eval.knn_k", section.knn_k, 1)?;
     positive("eval.knn_temperature", section.knn_temperature)?;
+    let prompts = &section.prompts;
+    let fine = !prompts.is_empty() && prompts.iter().all(|prompt| prompt.contains("{}"));
+    let expected = "one text or more, each with {} where the name of a class stands";
+    check("eval.prompts", format!("{prompts:?}"), fine, expected)?;
     at_least("eval.linear_epochs", section.linear_epochs, 1)?;
     positive("eval.linear_lr", section.linear_lr)?;
     let momentum = section.linear_momentum;

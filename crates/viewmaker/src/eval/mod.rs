@@ -15,6 +15,7 @@ mod statistics;
 pub mod subjects;
 pub mod subset;
 pub mod transfer;
+mod zero_shot;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -30,6 +31,7 @@ use statistics::CleanStatistics;
 use std::sync::Arc;
 use viewmaker_data::{Dataset, Recipe, Splits, Subset};
 use viewmaker_net::ValueId;
+pub use zero_shot::ZeroShotResult;
 
 /// Threads that load examples during an evaluation.
 const WORKERS: usize = 2;

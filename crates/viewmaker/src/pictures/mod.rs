@@ -94,13 +94,19 @@ pub fn resolve_data(config: &mut Config) -> Result<()> {
     Ok(())
 }
 
-/// Opens the data of a configuration.
+/// Opens the data of a configuration, with texts where its objective asks for them.
 ///
 /// # Errors
 /// When they cannot be read, or an option does not suit them.
 pub fn open_data(config: &Config) -> Result<Splits> {
     let data = &config.data;
-    Ok(modality(config)?.open(data.path.as_deref(), &data.options, config.seed)?)
+    let path = data.path.as_deref();
+    let splits = modality(config)?.open(path, &data.options, config.seed)?;
+    let objective = viewmaker_objective::registry::find(&config.objective.name);
+    match objective.is_ok_and(|entry| entry.branches.text) {
+        true => Ok(splits.captioned(path)?),
+        false => Ok(splits),
+    }
 }
 
 /// What was written.

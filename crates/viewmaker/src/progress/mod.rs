@@ -63,6 +63,10 @@ pub struct EpochReport {
     /// Accuracy of the nearest-neighbour classifier on held-out data, in `[0, 1]`; `None` where
     /// there are no labels or it was not measured this time.
     pub knn_accuracy: Option<f64>,
+    /// Accuracy of the zero-shot classifier on held-out data, in `[0, 1]`; `None` like
+    /// `knn_accuracy`, and without a text tower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_shot_accuracy: Option<f64>,
     /// Shape of the embeddings after the epoch.
     #[serde(flatten)]
     pub collapse: Option<Collapse>,
@@ -149,6 +153,10 @@ fn describe_epoch(report: &EpochReport) -> String {
         .knn_accuracy
         .map(|accuracy| format!(" · kNN {:.1} %", 100.0 * accuracy))
         .unwrap_or_default();
+    let zero_shot = report
+        .zero_shot_accuracy
+        .map(|accuracy| format!(" · zero-shot {:.1} %", 100.0 * accuracy))
+        .unwrap_or_default();
     let shape = report
         .collapse
         .map(|c| {
@@ -159,7 +167,7 @@ fn describe_epoch(report: &EpochReport) -> String {
         })
         .unwrap_or_default();
     format!(
-        "epoch {} done (step {}): {losses}{shape}{knn}",
+        "epoch {} done (step {}): {losses}{shape}{knn}{zero_shot}",
         report.epoch, report.step
     )
 }
@@ -206,6 +214,7 @@ pub(crate) mod samples {
             viewmaker_loss: None,
             mean_abs_delta: None,
             knn_accuracy: Some(0.5),
+            zero_shot_accuracy: None,
             collapse: None,
         }
     }

@@ -26,6 +26,9 @@ pub struct RunSummary {
     pub knn_accuracy: Option<f64>,
     /// Best kNN accuracy of all measurements.
     pub knn_accuracy_best: Option<f64>,
+    /// Zero-shot accuracy after training, with objectives that embed texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_shot_accuracy: Option<f64>,
     /// Shape of the embeddings after the last epoch.
     #[serde(flatten)]
     pub collapse: Option<Collapse>,

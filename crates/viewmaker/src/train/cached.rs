@@ -7,7 +7,7 @@
 //!
 //! Batch norm normalises by the statistics of a chunk, so with it the result is the gradient of one pass
 //! in which batch norm does so (ghost batch norm). Running statistics move once per chunk, in the
-//! second computation.
+//! second computation. Texts are small: their tower sees the whole batch at once.
 //!
 //! Source: Gao, Zhang, Han & Callan, *Scaling Deep Contrastive Learning Batch Size under Memory Limited
 //! Setup* (RepL4NLP 2021), section 3.2.
@@ -114,11 +114,13 @@ impl Learners<'_> {
             rows.iter().map(leaf).collect()
         };
         let (embeddings, predictions) = (leaves(&cache.embeddings), leaves(&cache.predictions));
-        let outputs = Outputs {
+        let mut outputs = Outputs {
             embeddings: embeddings.iter().map(|z| z.leaky_trace()).collect(),
             predictions: predictions.iter().map(|p| p.leaky_trace()).collect(),
             targets: leaves(&cache.targets),
+            ..Outputs::default()
         };
+        self.add_texts(&mut outputs, batch, learning);
         let loss = self.objective.loss(outputs, &info(batch, pass))?;
         let (value, tape) = (loss * weight(learning, rates)).split_tape();
         let loss = value.array();
@@ -189,9 +191,10 @@ pub(super) fn chunks(batch: StepBatch<'_>, size: usize) -> Vec<(usize, StepBatch
             first: batch.first + first,
             dims: [end - first, c, h, w],
             indices: &batch.indices[first..end],
-            // Classes and sequences concern the whole batch's loss only.
+            // Classes, sequences and texts concern the whole batch's loss only.
             labels: &[],
             sequences: &[],
+            texts: &[],
             step: batch.step,
         };
         (first, chunk)

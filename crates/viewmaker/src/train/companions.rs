@@ -1,8 +1,9 @@
 //! The networks that some objectives want beside the encoder: a momentum encoder that follows it,
-//! and a predictor that follows from it. Which of them there are, the objective's
+//! a predictor that follows from it, and a tower for texts. Which of them there are, the objective's
 //! [`Branches`] say.
 
 use super::players::{Embeddings, Fixed};
+use super::text::TextBranch;
 use dfdx::prelude::{Cpu, HasShape, PutTape, ReshapeTo, SplitTape, Tape};
 use std::collections::BTreeMap;
 use viewmaker_exec::optim::Optimizer;
@@ -20,7 +21,7 @@ const PREDICTOR_OPTIMIZER: &str = "predictor_optimizer";
 const PREDICTOR_STREAM: u32 = 3;
 
 /// Tensors by file and name, as a checkpoint has them.
-type Files = BTreeMap<String, BTreeMap<String, Tensor>>;
+pub(super) type Files = BTreeMap<String, BTreeMap<String, Tensor>>;
 
 /// A predictor and what trains it.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct Predictor {
 pub struct Companions {
     predictor: Option<Predictor>,
     momentum_encoder: Option<Tower>,
+    text: Option<TextBranch>,
 }
 
 impl Companions {
@@ -54,7 +56,19 @@ impl Companions {
         Self {
             predictor,
             momentum_encoder: branches.momentum_encoder().then(copy),
+            text: None,
         }
+    }
+
+    /// Adds what embeds texts.
+    pub fn with_text(mut self, text: TextBranch) -> Self {
+        self.text = Some(text);
+        self
+    }
+
+    /// What embeds texts, if there is something.
+    pub fn text(&self) -> Option<&TextBranch> {
+        self.text.as_ref()
     }
 
     /// The momentum encoder, if there is one.
@@ -74,6 +88,9 @@ impl Companions {
             .flatten()
         {
             tower.set_profiler(profiler.clone());
+        }
+        if let Some(text) = &self.text {
+            text.set_profiler(profiler);
         }
     }
 
@@ -111,13 +128,19 @@ impl Companions {
         if let Some(predictor) = &self.predictor {
             predictor.tower.zero_grads();
         }
+        if let Some(text) = &self.text {
+            text.zero_grads();
+        }
     }
 
-    /// Moves the predictor along its gradient, then the momentum encoder towards `encoder`, of which
+    /// Moves predictor and text tower along their gradients, then the momentum encoder towards `encoder`, of which
     /// it keeps `momentum` of itself.
     pub(super) fn step(&mut self, encoder: &Tower, lr: f32, momentum: f32) {
         if let Some(Predictor { tower, optimizer }) = &mut self.predictor {
             tower.update(|params, grads| optimizer.step(params, grads, lr));
+        }
+        if let Some(text) = &mut self.text {
+            text.step(lr);
         }
         if let Some(follower) = &self.momentum_encoder {
             follower.weights_mut().follow(&encoder.weights(), momentum);
@@ -132,6 +155,9 @@ impl Companions {
         if let Some(Predictor { tower, optimizer }) = &self.predictor {
             files.insert(PREDICTOR.to_owned(), tower.weights().tensors());
             files.insert(PREDICTOR_OPTIMIZER.to_owned(), optimizer.state(tower.net()));
+        }
+        if let Some(text) = &self.text {
+            text.save(files);
         }
     }
 
@@ -154,6 +180,9 @@ impl Companions {
             optimizer
                 .load_state(tower.net(), file(PREDICTOR_OPTIMIZER))
                 .map_err(|name| (PREDICTOR_OPTIMIZER, format!("tensor {name} does not fit")))?;
+        }
+        if let Some(text) = &mut self.text {
+            text.load(files)?;
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ impl Trainer<'_> {
                 indices: &batch.indices,
                 labels: &batch.labels,
                 sequences: &batch.sequences,
+                texts: &[],
                 step: self.progress.step + views[0].len() as u64,
             };
             let parts = chunks(step_batch, at_once).into_iter();

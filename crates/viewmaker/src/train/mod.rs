@@ -2,10 +2,12 @@
 
 mod cached;
 pub mod companions;
+mod demands;
 mod inspect;
 pub mod players;
 mod snapshot;
 pub mod step;
+pub mod text;
 
 use crate::config::{Config, OptimizerName, OptimizerSection, Schedule as ScheduleName};
 use crate::error::{Error, Result};
@@ -22,6 +24,8 @@ pub(crate) use snapshot::normalization;
 use std::sync::Arc;
 use std::time::Instant;
 use step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
+use text::TextBranch;
+use viewmaker_data::text::pages;
 use viewmaker_data::{Batch, Loader, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Schedule, Sgd};
 use viewmaker_exec::{Part, Profile, Profiler};
@@ -88,6 +92,7 @@ struct Progress {
     knn_untrained: Option<f64>,
     knn_last: Option<f64>,
     knn_best: Option<f64>,
+    zero_shot: Option<f64>,
     last_epoch: Option<EpochMeans>,
     collapse: Option<Collapse>,
     seconds: f64,
@@ -110,7 +115,7 @@ impl<'a> Trainer<'a> {
         let shape = splits.train.shape();
         let networks = Networks::build(config, shape, splits.after_view.as_ref())?;
         let players = networks.init(config, config.seed);
-        let objective = objective(config, splits, players.embedding_dim())?;
+        let objective = demands::objective(config, splits, players.embedding_dim())?;
         let predictor = zoo::predictor(zoo::PredictorConfig {
             dim: players.embedding_dim(),
             hidden: config.objective.predictor_hidden,
@@ -122,6 +127,10 @@ impl<'a> Trainer<'a> {
             |net| optimizer(&config.optim.encoder, net),
             config.seed,
         );
+        let companions = match objective.branches().text {
+            true => companions.with_text(TextBranch::new(config, players.embedding_dim())?),
+            false => companions,
+        };
         let mut loader = Loader::training(
             Arc::clone(&splits.train),
             config.train.batch_size,
@@ -247,6 +256,7 @@ impl<'a> Trainer<'a> {
             knn_accuracy_untrained: progress.knn_untrained,
             knn_accuracy: progress.knn_last,
             knn_accuracy_best: progress.knn_best,
+            zero_shot_accuracy: progress.zero_shot,
             collapse: progress.collapse,
             seconds: Some(progress.seconds),
         }
@@ -257,6 +267,10 @@ impl<'a> Trainer<'a> {
         let rates = self.rates(step, epoch);
         let mut noise = SeededNoise {
             seed: self.config.seed,
+        };
+        let texts = match self.objective.branches().text {
+            true => pages(&batch.captions),
+            false => Vec::new(),
         };
         let mut learners = Learners {
             players: &self.players,
@@ -275,6 +289,7 @@ impl<'a> Trainer<'a> {
             indices: &batch.indices,
             labels: &batch.labels,
             sequences: &batch.sequences,
+            texts: &texts,
             step,
         };
         let profiler = self.profiler.clone();
@@ -320,6 +335,7 @@ impl<'a> Trainer<'a> {
         let last = self.progress.step == self.total_steps();
         let measure = last || (every > 0 && (epoch + 1).is_multiple_of(every));
         let knn = if measure { self.knn(ui)? } else { None };
+        let zero_shot = if measure { self.zero_shot(ui)? } else { None };
         let collapse = self.collapse(epoch)?;
         self.warn_of_collapse(collapse, ui);
         let sums = std::mem::take(&mut self.progress.sums);
@@ -336,11 +352,13 @@ impl<'a> Trainer<'a> {
             viewmaker_loss: means.viewmaker_loss,
             mean_abs_delta: means.mean_abs_delta,
             knn_accuracy: knn,
+            zero_shot_accuracy: zero_shot,
             collapse,
         };
         self.progress.last_epoch = Some(means);
         self.progress.collapse = collapse;
         self.progress.knn_last = knn.or(self.progress.knn_last);
+        self.progress.zero_shot = zero_shot.or(self.progress.zero_shot);
         self.progress.knn_best = knn.max_by_value(self.progress.knn_best);
         run.record_epoch(&report)?;
         ui.on_epoch(&report);
@@ -361,6 +379,20 @@ impl<'a> Trainer<'a> {
         Ok(evaluation
             .knn(ui)?
             .map(|KnnResult { accuracy, .. }| accuracy))
+    }
+
+    /// Zero-shot accuracy now; `None` without labels or without a text tower.
+    fn zero_shot(&self, ui: &mut dyn Ui) -> Result<Option<f64>> {
+        let Some(text) = self.companions.text() else {
+            return Ok(None);
+        };
+        let evaluation = Evaluation {
+            players: &self.players,
+            splits: self.splits,
+            config: self.config,
+        };
+        let result = evaluation.zero_shot(text.tower(), ui)?;
+        Ok(result.map(|result| result.accuracy))
     }
 
     fn rates(&self, step: u64, epoch: u64) -> StepRates {
@@ -448,37 +480,6 @@ fn check_finite(step: u64, outcome: &StepOutcome, rates: StepRates) -> Result<()
             .map_or("-".to_string(), |l| l.to_string()),
         rates.encoder_lr,
     )))
-}
-
-/// The configured objective, if the data have what it needs.
-fn objective(config: &Config, splits: &Splits, dim: usize) -> Result<Box<dyn Objective>> {
-    let (examples, seed) = (splits.train.len(), config.seed);
-    let objective = viewmaker_objective::build(&config.objective, dim, examples, seed)
-        .map_err(|error| Error::usage(error.to_string()))?;
-    if objective.branches().labels && splits.class_names.is_empty() {
-        return Err(Error::usage(format!(
-            "objective.name = \"{}\": this objective learns from classes, and the training data have \
-             none ({}); use labelled data, or an objective that needs no labels",
-            config.objective.name, splits.description
-        )));
-    }
-    if objective.branches().ordered && splits.train.sequence(0).is_none() {
-        return Err(Error::usage(format!(
-            "objective.name = \"{}\": this objective compares moments in the order of time, and these \
-             examples have no time ({}); it is defined on speech and sensor recordings, and on folders \
-             of frames (--modality image --data FOLDER --set data.image.frames=true)",
-            config.objective.name, splits.description
-        )));
-    }
-    let (least, batch) = (objective.branches().least_batch, config.train.batch_size);
-    if batch < least {
-        return Err(Error::usage(format!(
-            "train.batch_size = {batch}: objective.name = \"{}\" needs at least {least} examples as it \
-             is set; use a larger batch, or see its options in `viewmaker objectives`",
-            config.objective.name
-        )));
-    }
-    Ok(objective)
 }
 
 /// The optimiser that `section` describes, for the parameters of `net`.

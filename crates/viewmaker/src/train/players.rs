@@ -50,7 +50,7 @@ impl NoiseSource for SeededNoise {
         } = request;
         // Eight views share the low bits of a stream; the further ones begin far from these.
         let place = (channel * 8 + view % 8) * 2 + pass;
-        let stream = FIRST_NOISE_STREAM + (view / 8 << 16) + place;
+        let stream = FIRST_NOISE_STREAM + ((view / 8) << 16) + place;
         Philox::new(self.seed, stream, step as u32).fill_uniform(out);
     }
 }

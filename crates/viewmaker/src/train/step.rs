@@ -34,6 +34,8 @@ pub struct StepBatch<'a> {
     pub labels: &'a [Option<u32>],
     /// Recording or video of each example, where it is a moment of one.
     pub sequences: &'a [Option<usize>],
+    /// The page of each example's text, one after the other; empty where there are no texts.
+    pub texts: &'a [f32],
     /// Step, from 0.
     pub step: u64,
 }
@@ -264,7 +266,8 @@ impl Learners<'_> {
         let mean_distortion = profiler.time(Part::Distortion, || {
             mean_distortion(&views, batch, rates.perturbation)
         });
-        let (outputs, targets) = self.outputs(views, learning.wanted());
+        let (mut outputs, targets) = self.outputs(views, learning.wanted());
+        self.add_texts(&mut outputs, batch, learning);
         let embeddings = outputs.embeddings.iter().map(|z| z.as_vec()).collect();
         let loss = profiler.time(Part::Objective, || {
             let loss = self.objective.loss(outputs, &info(batch, pass))?;
@@ -325,6 +328,21 @@ impl Learners<'_> {
             outputs.predictions.extend(prediction);
         }
         (outputs, values)
+    }
+
+    /// Adds the texts of a batch to what a loss is computed of: constants for the viewmaker.
+    pub(super) fn add_texts(
+        &self,
+        outputs: &mut Outputs,
+        batch: StepBatch<'_>,
+        learning: Learning,
+    ) {
+        if let Some(text) = self.companions.text() {
+            let learns = learning != Learning::Viewmaker;
+            let (z, log_scale) = text.outputs(batch.texts, batch.dims[0], learns);
+            outputs.texts = Some(z);
+            outputs.log_scale = Some(log_scale);
+        }
     }
 
     fn step_encoder(&mut self, rates: StepRates) {

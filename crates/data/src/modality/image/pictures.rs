@@ -117,6 +117,17 @@ impl Dataset for Pictures {
         Ok(())
     }
 
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        match &self.content {
+            Content::Files(paths)
+            | Content::Memory {
+                origins: Origins::Files(paths),
+                ..
+            } => Some(paths[index].clone()),
+            Content::Memory { .. } => None,
+        }
+    }
+
     fn sequence(&self, index: usize) -> Option<usize> {
         self.video(index)
     }

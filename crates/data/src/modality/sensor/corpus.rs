@@ -3,6 +3,7 @@
 use super::config::same_id;
 use crate::DataError;
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 /// Recordings of one source.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub(super) struct Stretch {
     pub(super) label: Option<u32>,
     /// Where it comes from, for messages.
     pub(super) origin: String,
+    /// The file that holds it and nothing of other recordings, if there is one.
+    pub(super) file: Option<PathBuf>,
     /// Steps.
     pub(super) len: usize,
     /// Channels × steps in C order, all finite.
@@ -68,6 +71,7 @@ impl Stretch {
             .collect();
         Self {
             origin: format!("{}, steps {from} to {}", self.origin, to.saturating_sub(1)),
+            file: self.file.clone(),
             len: to - from,
             samples,
             ..*self
@@ -190,6 +194,7 @@ mod tests {
             subject: 3,
             label: Some(1),
             origin: "a.txt".into(),
+            file: None,
             len: 4,
             samples: vec![0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0],
         };

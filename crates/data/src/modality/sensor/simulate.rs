@@ -87,6 +87,7 @@ impl Session {
             subject: self.subject,
             label: Some(self.activity as u32),
             origin: format!("simulated session {number}"),
+            file: None,
             len: STEPS,
             samples,
         }

@@ -9,6 +9,7 @@ use crate::random::{self, below};
 use crate::views::Window;
 use crate::{ChannelStats, DataError, Dataset, Draw};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use viewmaker_ops::random::Philox;
 
@@ -223,6 +224,10 @@ impl Dataset for WindowSet {
         }))
     }
 
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.stretches[self.slots[index].stretch].file.clone()
+    }
+
     fn sequence(&self, index: usize) -> Option<usize> {
         Some(self.slots[index].stretch)
     }
@@ -254,6 +259,7 @@ mod tests {
             subject,
             label: Some(label),
             origin: format!("s{subject}"),
+            file: None,
             len,
             samples,
         }

@@ -60,6 +60,10 @@ impl Recordings for SoundFiles {
         self.entries[index].label
     }
 
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        Some(self.entries[index].path.clone())
+    }
+
     fn origin(&self, index: usize) -> String {
         let entry = &self.entries[index];
         let part = match entry.span {

@@ -6,6 +6,7 @@ use crate::dataset::{Signal, Source};
 use crate::spectrum::{DYNAMIC_RANGE_DB, limit_range};
 use crate::views::Window;
 use crate::{ChannelStats, DataError, Dataset, Draw, Waveform, random};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,10 @@ pub(super) trait Recordings: Send + Sync {
     fn label(&self, index: usize) -> Option<u32>;
     /// Where a recording comes from.
     fn origin(&self, index: usize) -> String;
+    /// The file that holds a recording, if there is one.
+    fn file(&self, _index: usize) -> Option<PathBuf> {
+        None
+    }
     /// All samples of a recording.
     fn samples(&self, index: usize) -> Result<Vec<f32>, DataError>;
 }
@@ -187,6 +192,10 @@ impl Dataset for Spectrograms {
             rate: *rate as f32,
             triads: Arc::default(),
         }))
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.shared.recordings.file(index)
     }
 
     fn sequence(&self, index: usize) -> Option<usize> {

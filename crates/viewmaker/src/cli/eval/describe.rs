@@ -8,7 +8,7 @@ use crate::eval::report::{Report, TextTable};
 use crate::eval::spread::Spread;
 use crate::eval::subjects::{SubjectsAt, SubjectsResult};
 use crate::eval::transfer::TransferResult;
-use crate::eval::{KnnResult, Layer, LinearResult, LogisticResult, percent_of};
+use crate::eval::{KnnResult, Layer, LinearResult, LogisticResult, ZeroShotResult, percent_of};
 use crate::render::{Canvas, Chart, ContactRow, Curve, Point, chart, contact_sheet};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -276,6 +276,21 @@ pub(super) fn corruptions(corruptions: &CorruptionsResult, specimen: &Specimen) 
         text,
         results: vec![result("corruptions", corruptions)],
         picture: Some(sheet(specimen)),
+    }
+}
+
+pub(super) fn zero_shot(zero_shot: &ZeroShotResult) -> Report {
+    let text = format!(
+        "zero-shot accuracy: {} on {} held-out examples ({} prompts a class)",
+        percent(zero_shot.accuracy),
+        zero_shot.test_examples,
+        zero_shot.prompts.len()
+    );
+    Report {
+        name: "zero-shot",
+        text,
+        results: vec![result("zero-shot", zero_shot)],
+        picture: None,
     }
 }
 

@@ -61,6 +61,8 @@ enum Probe {
     Subjects,
     /// A probe trained on clean pictures, on 15 corruptions at five severities (images).
     Corruptions,
+    /// The class whose prompts lie nearest, for runs that were trained with texts.
+    ZeroShot,
 }
 
 const EXAMPLES: &str = "\
@@ -202,6 +204,11 @@ fn measure(probe: Probe, trained: &Trained, ui: &mut dyn Ui) -> Result<Report> {
             let result = evaluation.corruptions(ui)?.ok_or_else(no_labels)?;
             Ok(describe::corruptions(&result, &evaluation.specimen()?))
         }
+        Probe::ZeroShot => {
+            let texts = trained.texts.as_ref().ok_or_else(|| no_texts(trained))?;
+            let result = evaluation.zero_shot(texts, ui)?.ok_or_else(no_labels)?;
+            Ok(describe::zero_shot(&result))
+        }
     }
 }
 
@@ -210,6 +217,14 @@ fn needs_data() -> Error {
         "--probe transfer: needs --data PATH, other labelled data of the same modality than those of \
          the run",
     )
+}
+
+fn no_texts(trained: &Trained) -> Error {
+    Error::usage(format!(
+        "--probe zero-shot: this run was trained without texts (objective.name = \"{}\"); the \
+         objectives that embed texts say so in `viewmaker objectives`",
+        trained.config.objective.name
+    ))
 }
 
 fn no_labels() -> Error {

@@ -65,10 +65,14 @@ impl Shapes {
         shapes
     }
 
-    fn paint(&self, index: usize, out: &mut [u8]) {
+    fn scene(&self, index: usize) -> Scene {
         let outline = Outline::ALL[self.class(index)];
         let mut random = sequence_of(SEED, SHAPES, self.step, index);
-        Scene::draw(outline, &mut random).paint(self.frame, out);
+        Scene::draw(outline, &mut random)
+    }
+
+    fn paint(&self, index: usize, out: &mut [u8]) {
+        self.scene(index).paint(self.frame, out);
     }
 
     /// Every ten pictures in a row hold every class once, in random order.
@@ -108,6 +112,13 @@ impl Dataset for Shapes {
             }
         }
         Ok(())
+    }
+
+    fn caption(&self, index: usize) -> Option<String> {
+        Some(
+            self.scene(index)
+                .caption(CLASS_NAMES[self.class(index)], index),
+        )
     }
 
     fn origin(&self, index: usize) -> String {

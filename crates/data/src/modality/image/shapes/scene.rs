@@ -63,6 +63,36 @@ impl Scene {
         }
     }
 
+    /// What there is to see, in words: the shape called `name`, its size, whether it is brighter or
+    /// darker than the ground, and its place. `form` chooses among a few ways to say it.
+    pub(super) fn caption(&self, name: &str, form: usize) -> String {
+        let size = if self.radius < 0.55 { "small" } else { "large" };
+        let [shape, ground] = [&self.shape, &self.ground].map(|s| brightness(s.colour));
+        let tone = if shape > ground { "bright" } else { "dark" };
+        let place = self.place();
+        match form % 4 {
+            0 => format!("a {size} {tone} {name} {place}"),
+            1 => format!("{name}, {tone} and {size}, {place}"),
+            2 => format!("a picture of a {name}"),
+            _ => format!("the {name} is {tone} and lies {place}"),
+        }
+    }
+
+    /// Where the shape lies, by the larger of its distances from the middle.
+    fn place(&self) -> &'static str {
+        const MIDDLE: f32 = 0.1;
+        let [x, y] = self.centre;
+        if x.abs().max(y.abs()) < MIDDLE {
+            return "in the middle";
+        }
+        match (x.abs() > y.abs(), x > 0.0, y > 0.0) {
+            (true, true, _) => "on the right",
+            (true, false, _) => "on the left",
+            (false, _, true) => "at the bottom",
+            (false, _, false) => "at the top",
+        }
+    }
+
     /// Draws the scene into `out`, C × H × W bytes.
     pub(super) fn paint(&self, frame: Frame, out: &mut [u8]) {
         let plane = frame.height * frame.width;

@@ -27,7 +27,8 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     } else {
         vec![path.to_path_buf()]
     };
-    found.retain(|file| file.is_file() && files::has_extension(file, &["csv"]));
+    let is_list = |file: &Path| files::name_of(file) == crate::captions::PAIRS;
+    found.retain(|file| file.is_file() && files::has_extension(file, &["csv"]) && !is_list(file));
     Ok(found)
 }
 
@@ -76,6 +77,7 @@ pub(super) fn read(tables: &[PathBuf], config: &SensorConfig) -> Result<Corpus, 
                 subject: subjects.iter().position(|s| *s == run.subject).unwrap_or(0),
                 label,
                 origin: format!("{}: lines {first} to {last}", table.path.display()),
+                file: Some(table.path.clone()),
                 len: run.channels.first().map_or(0, Vec::len),
                 samples: run.channels.concat(),
             });

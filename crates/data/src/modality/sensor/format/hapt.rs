@@ -312,6 +312,7 @@ fn cut(
     Ok(activities.class_of(interval.activity).map(|label| Stretch {
         subject,
         label: Some(label),
+        file: None,
         origin: format!(
             "{}: lines {} to {}",
             recording.path.display(),

@@ -181,6 +181,7 @@ fn read_subject(
             subject,
             label: Some(label),
             origin: format!("{}: {name}", path.display()),
+            file: Some(path.to_path_buf()),
             len: rows.len(),
             samples: channels.iter().flat_map(of_rows).collect(),
         });

@@ -125,6 +125,7 @@ fn read_part(
             subject: 0,
             label: Some(label),
             origin: format!("{}: window {}", folder.display(), i + 1),
+            file: None,
             len: signals[0][i].len(),
             samples: signals
                 .iter()
