@@ -1,8 +1,37 @@
 //! CLIP's symmetric loss with a learned temperature.
 
 use crate::ObjectiveError;
+use crate::objective::{Branches, Stateless, expect_views};
+use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, cross_entropy, l2_normalize};
 use dfdx::prelude::*;
+
+const NAME: &str = "clip";
+
+/// How it is registered.
+pub(crate) const ENTRY: Entry = Entry {
+    name: NAME,
+    title: "CLIP: examples and their texts look for each other, with a learned scale",
+    equation: "½[CE(exp(s)·u vᵀ, diagonal) + CE(exp(s)·v uᵀ, diagonal)], v of texts, s ≤ ln 100 learned",
+    paper: "Radford et al., CLIP, ICML 2021, figure 3",
+    branches: Branches {
+        text: true,
+        least_batch: 2,
+        ..Branches::ONE_VIEW
+    },
+    game: "through the example's view; texts are constants for it",
+    options: &["temperature"],
+    defaults: &[],
+    build: |entry, config, _| {
+        Stateless::boxed(entry, config, |outputs, _, _| {
+            let [z] = expect_views(NAME, outputs.embeddings)?;
+            let (Some(texts), Some(log_scale)) = (outputs.texts, outputs.log_scale) else {
+                return Err(ObjectiveError::input(NAME, "texts and a scale", "none"));
+            };
+            clip(z, texts, log_scale)
+        })
+    },
+};
 
 /// Logits beyond this scale mean nothing any more; larger scales saturate instead of overflowing.
 const LARGEST_LOG_SCALE: f64 = 80.0;
@@ -23,7 +52,7 @@ pub fn clip<E: Real, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    check_shapes("clip", &[*z1.shape(), *z2.shape()], 1)?;
+    check_shapes(NAME, &[*z1.shape(), *z2.shape()], 1)?;
     let (u, v) = (l2_normalize(z1), l2_normalize(z2));
     let scale = log_scale.clamp(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE).exp();
     let there = one_way(

@@ -48,6 +48,7 @@ pub fn registry() -> &'static [Entry] {
         triplet::ENTRY,
         protonet::ENTRY,
         tcn::ENTRY,
+        clip::ENTRY,
         pull::ENTRY,
     ]
 }
