@@ -19,3 +19,5 @@ mod objectives;
 mod resume;
 #[path = "cli_cases/support.rs"]
 mod support;
+#[path = "cli_cases/texts.rs"]
+mod texts;

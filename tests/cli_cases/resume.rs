@@ -142,6 +142,8 @@ fn every_kind_of_memory_is_restored() {
         ("simsiam", "viewmaker.perturbs=first"),
         ("triplet", "objective.mining=hardest-queue"),
         ("instdisc", "viewmaker.budget_warmup_epochs=0.8"),
+        ("protonet", "objective.ways=4"),
+        ("clip", "objective.temperature=0.1"),
     ] {
         let settings = [
             "train",
@@ -167,13 +169,20 @@ fn every_kind_of_memory_is_restored() {
         }
         succeed(home.path(), &["train", "--resume", objective]);
         same(&bits(&folder, 8), &whole);
-        let companions = ["momentum_encoder", "predictor", "predictor_optimizer"];
+        let companions = [
+            "momentum_encoder",
+            "predictor",
+            "predictor_optimizer",
+            "text_tower_optimizer",
+            "logit_scale",
+        ];
         let kept = companions.map(|name| whole.contains_key(&format!("{name}.safetensors")));
         let expected = match objective {
-            "moco-v2" => [true, false, false],
-            "byol" => [true, true, true],
-            "simsiam" => [false, true, true],
-            _ => [false; 3],
+            "moco-v2" => [true, false, false, false, false],
+            "byol" => [true, true, true, false, false],
+            "simsiam" => [false, true, true, false, false],
+            "clip" => [false, false, false, true, true],
+            _ => [false; 5],
         };
         assert_eq!(kept, expected, "{objective}");
     }
