@@ -366,9 +366,21 @@ impl Dataset for Fixed {
         &self,
         index: usize,
         _draw: Draw,
-        near: Option<Near>,
+        window: Option<Window>,
     ) -> Result<Option<Signal>, DataError> {
-        self.inner.signal(index, Draw::FIXED, near)
+        self.inner.signal(index, Draw::FIXED, window)
+    }
+
+    fn file(&self, index: usize) -> Option<PathBuf> {
+        self.inner.file(index)
+    }
+
+    fn caption(&self, index: usize) -> Option<String> {
+        self.inner.caption(index)
+    }
+
+    fn sequence(&self, index: usize) -> Option<usize> {
+        self.inner.sequence(index)
     }
 
     fn levels(&self, source: Source<'_>, out: &mut [f32]) -> Result<(), DataError> {
