@@ -112,7 +112,7 @@ impl Episodes {
         }
         Err(Error::usage(format!(
             "eval.fewshot.ways = {}: {} of the {all} held-out classes have the {needed} examples \
-             that an episode takes of each ({} shots, {} queries); choose fewer \
+             that an episode takes of each (shots and queries: {} + {}); choose fewer \
              eval.fewshot.ways, eval.fewshot.shots or eval.fewshot.queries, or hold out more data",
             self.ways,
             classes.len(),
