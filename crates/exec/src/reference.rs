@@ -96,6 +96,21 @@ impl<'a> Reference<'a> {
         }
     }
 
+    /// Takes from `like`, the same value (NCHW) computed less exactly, every element that lies on the
+    /// other side of zero there; returns the largest of them in magnitude. Derivatives then take the
+    /// branches of rectifiers that the less exact pass took.
+    pub fn adopt_signs(&mut self, at: ValueId, like: &[f64]) -> Option<f64> {
+        let like = self.permute(at, like, true);
+        let mut largest = None;
+        for (own, like) in self.values[at.index()].iter_mut().zip(like) {
+            if (*own > 0.0) != (like > 0.0) {
+                largest = Some(largest.unwrap_or(0.0f64).max(own.abs()).max(like.abs()));
+                *own = like;
+            }
+        }
+        largest
+    }
+
     /// Differentiates the last forward pass from the gradient `seed` (NCHW) at the value `at`;
     /// gradients of all parameters and all values are computed.
     pub fn backward(&mut self, at: ValueId, seed: &[f64], wanted: Wanted) {
