@@ -15,65 +15,87 @@ use std::array::from_fn;
 /// Elements of one kernel.
 const AREA: usize = TAPS * TAPS;
 
-/// Elements of the packed weights and of the transformed ones.
-pub(super) const fn scratch_len(g: &Geometry) -> usize {
-    (AREA + VALUES) * g.input.c * padded(g.output.c)
+/// Blocks of the largest slab.
+const MOST_BLOCKS: usize = 4;
+
+/// Elements of the packed weights.
+pub(super) const fn packed_len(g: &Geometry) -> usize {
+    AREA * g.input.c * padded(g.output.c)
 }
 
-/// Elements of the matrix of a slab.
-const fn matrix(g: &Geometry, slab: usize) -> usize {
-    blocks(slab) * g.input.c * padded(g.output.c)
+/// Elements of the largest matrix of a slab.
+pub(super) const fn matrix_len(g: &Geometry) -> usize {
+    MOST_BLOCKS * g.input.c * padded(g.output.c)
 }
 
-/// Matrices of all slabs.
-pub(super) fn split<'a>(g: &Geometry, transformed: &'a mut [f32]) -> [&'a mut [f32]; SLABS] {
-    let mut rest = transformed;
+/// Elements of the sums of all slabs.
+pub(super) const fn sums_len(g: &Geometry) -> usize {
+    VALUES * g.input.c * padded(g.output.c)
+}
+
+/// Sums of all slabs.
+pub(super) fn split<'a>(g: &Geometry, sums: &'a mut [f32]) -> [&'a mut [f32]; SLABS] {
+    let mut rest = sums;
     from_fn(|slab| {
-        let (head, tail) = std::mem::take(&mut rest).split_at_mut(matrix(g, slab));
+        let len = blocks(slab) * g.input.c * padded(g.output.c);
+        let (head, tail) = std::mem::take(&mut rest).split_at_mut(len);
         rest = tail;
         head
     })
 }
 
-/// Transforms all weights: a matrix of panels for each slab, whose rows (in [`Order::InOut`]) or
-/// columns (in [`Order::OutIn`]) are the blocks of the slab.
-///
-/// Weights are packed as panels first. Then every panel of every block is a sum of at most four
-/// panels of taps.
-pub(super) fn transform<'a>(
-    g: &Geometry,
-    weight: &[f32],
+/// Weights packed as panels, tap by tap, from which the matrix of any slab is soon made. All of them
+/// together would be nine times as large.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weights<'a> {
+    geometry: &'a Geometry,
     order: Order,
-    scratch: &'a mut [f32],
-) -> [&'a [f32]; SLABS] {
-    let (packed, transformed) = scratch.split_at_mut(AREA * g.input.c * padded(g.output.c));
-    pack(g, weight, order, &Slots::all(g), packed);
-    let (rows, columns) = match order {
-        Order::InOut => (g.input.c, g.output.c),
-        Order::OutIn => (g.output.c, g.input.c),
-    };
-    let mut matrices = split(g, transformed);
-    let tasks = matrices.iter_mut().enumerate().par_bridge();
-    tasks.for_each(|(slab, to)| {
+    packed: &'a [f32],
+}
+
+impl<'a> Weights<'a> {
+    /// Packs weights into `packed`.
+    pub(super) fn new(
+        geometry: &'a Geometry,
+        weight: &[f32],
+        order: Order,
+        packed: &'a mut [f32],
+    ) -> Self {
+        pack(geometry, weight, order, &Slots::all(geometry), packed);
+        Self {
+            geometry,
+            order,
+            packed,
+        }
+    }
+
+    /// The matrix of a slab as panels: its blocks are rows (in [`Order::InOut`]) or columns (in
+    /// [`Order::OutIn`]). Every panel of a block is a sum of at most four panels of taps.
+    pub(super) fn matrix<'b>(&self, slab: usize, to: &'b mut [f32]) -> &'b [f32] {
+        let g = self.geometry;
+        let (rows, columns) = match self.order {
+            Order::InOut => (g.input.c, g.output.c),
+            Order::OutIn => (g.output.c, g.input.c),
+        };
         for (block, (y, x)) in values(slab).enumerate() {
             let (down, across) = (tap(y), tap(x));
             let factors: [f32; AREA] = from_fn(|t| down[t / TAPS] * across[t % TAPS]);
             for panel in panels(columns) {
                 let len = rows * panel.len();
                 // Blocks follow each other in the rows of a panel, or panel after panel.
-                let at = match order {
+                let at = match self.order {
                     Order::InOut => panel.start * blocks(slab) * rows + block * len,
                     Order::OutIn => (block * columns + panel.start) * rows,
                 };
                 Arch::new().dispatch(Combine {
                     factors,
-                    from: &packed[panel.start * AREA * rows..panel.end * AREA * rows],
+                    from: &self.packed[panel.start * AREA * rows..panel.end * AREA * rows],
                     to: &mut to[at..at + len],
                 });
             }
         }
-    });
-    matrices.map(|matrix| &*matrix)
+        &to[..blocks(slab) * g.input.c * padded(g.output.c)]
+    }
 }
 
 /// `to = Σ factor · tap` over the taps whose factor is not zero; they follow each other in `from`.

@@ -16,6 +16,7 @@ use crate::conv2d::direct::pack::Order;
 use crate::conv2d::geometry::Geometry;
 use crate::panels::{Line, Outer, Rows, WIDTH};
 use crate::parallel::for_each_with_scratch;
+use kernels::Weights;
 use maps::{INPUTS, SLABS};
 use passes::{FinishInputGrad, FinishOutput, TransformGrad, TransformInput};
 use rayon::prelude::*;
@@ -92,8 +93,10 @@ impl Strided {
 
     /// Elements of working memory for all passes.
     pub(in crate::conv2d) fn scratch_len(&self, threads: usize) -> usize {
+        let g = self.geometry();
         let (x, y) = self.sides(self.examples * self.tiles.per_example());
-        kernels::scratch_len(self.geometry()) + x.len() + y.len() + threads
+        let weights = kernels::packed_len(g) + threads * kernels::matrix_len(g);
+        weights.max(kernels::sums_len(g)) + x.len() + y.len()
     }
 
     /// Chunks of examples.
@@ -118,15 +121,20 @@ impl Strided {
         scratch: &mut [f32],
     ) {
         let g = self.geometry();
-        let (weights, scratch) = scratch.split_at_mut(kernels::scratch_len(g));
-        let weights = kernels::transform(g, weight, Order::InOut, weights);
+        let (packed, scratch) = scratch.split_at_mut(kernels::packed_len(g));
+        let weights = Weights::new(g, weight, Order::InOut, packed);
         for examples in self.chunks() {
             let range = self.tile_range(&examples);
             let (x_side, y_side) = self.sides(range.len());
             let (x, rest) = scratch.split_at_mut(x_side.len());
             let (y, lanes) = rest.split_at_mut(y_side.len());
             self.transform_inputs(input, range.clone(), x_side, x);
-            products((x_side, x), weights, (y_side, y));
+            products(
+                (x_side, x),
+                weights,
+                (y_side, y),
+                (lanes, kernels::matrix_len(g)),
+            );
             let strips = examples.start * self.tiles.rows..examples.end * self.tiles.rows;
             let output = &mut output[examples.start * g.output.example()..];
             let tasks = self.tiles.output_blocks(strips, 1, output);
@@ -155,15 +163,20 @@ impl Strided {
         scratch: &mut [f32],
     ) {
         let g = self.geometry();
-        let (weights, scratch) = scratch.split_at_mut(kernels::scratch_len(g));
-        let weights = kernels::transform(g, weight, Order::OutIn, weights);
+        let (packed, scratch) = scratch.split_at_mut(kernels::packed_len(g));
+        let weights = Weights::new(g, weight, Order::OutIn, packed);
         for examples in self.chunks() {
             let range = self.tile_range(&examples);
             let (x_side, y_side) = self.sides(range.len());
             let (x, rest) = scratch.split_at_mut(x_side.len());
             let (y, lanes) = rest.split_at_mut(y_side.len());
             self.transform_grads(output_grad, range.clone(), y_side, y);
-            products((y_side, y), weights, (x_side, x));
+            products(
+                (y_side, y),
+                weights,
+                (x_side, x),
+                (lanes, kernels::matrix_len(g)),
+            );
             let size = g.input.example();
             let input_grad = &mut input_grad[examples.start * size..examples.end * size];
             let tasks = examples.clone().zip(input_grad.chunks_exact_mut(size));
@@ -192,7 +205,7 @@ impl Strided {
         scratch: &mut [f32],
     ) {
         let g = self.geometry();
-        let (sums, scratch) = scratch.split_at_mut(kernels::scratch_len(g));
+        let (sums, scratch) = scratch.split_at_mut(kernels::sums_len(g));
         let mut sums = kernels::split(g, sums);
         for examples in self.chunks() {
             let range = self.tile_range(&examples);
@@ -234,32 +247,31 @@ impl Strided {
     }
 }
 
-/// Each slab of `from` times its matrix of weights: one task each.
+/// Each slab of `from` times its matrix of weights, made for it in a lane of its own: one task each.
 fn products(
     (from_side, from): (Side, &[f32]),
-    weights: [&[f32]; SLABS],
+    weights: Weights<'_>,
     (to_side, to): (Side, &mut [f32]),
+    (lanes, lane): (&mut [f32], usize),
 ) {
     let (from, to) = (from_side.slabs(from), to_side.split(to));
-    to.into_par_iter()
-        .enumerate()
-        .with_max_len(1)
-        .for_each(|(slab, to)| {
-            let (inner, columns) = (from_side.columns(slab), to_side.columns(slab));
-            run(Rows {
-                count: from_side.tiles,
-                inner,
-                runs: &[(0, 0)],
-                from: from[slab],
-                from_step: inner,
-                panels: weights[slab],
-                height: inner,
-                columns,
-                to,
-                to_step: columns,
-                add: false,
-            });
+    let tasks = to.into_iter().enumerate();
+    for_each_with_scratch(tasks, lanes, lane, |(slab, to), lane| {
+        let (inner, columns) = (from_side.columns(slab), to_side.columns(slab));
+        run(Rows {
+            count: from_side.tiles,
+            inner,
+            runs: &[(0, 0)],
+            from: from[slab],
+            from_step: inner,
+            panels: weights.matrix(slab, lane),
+            height: inner,
+            columns,
+            to,
+            to_step: columns,
+            add: false,
         });
+    });
 }
 
 /// Sums of the outer products of both sides: one task for each slab.
