@@ -3,6 +3,7 @@
 //! A child is this very program: `train`, with the settings of its run in a file. A crash of one
 //! run cannot hurt another, and a run of an ablation is a run like any other.
 
+use super::outcome::Outcome;
 use super::plan::{Plan, RunSpec};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -43,7 +44,8 @@ enum State {
 
 const TASK: &str = "runs";
 
-/// Runs what has not finished yet; returns a summary for every run of the plan that has.
+/// Runs what has not finished yet, then its probes; returns what came out of every run of the plan
+/// that has finished.
 ///
 /// # Errors
 /// When a folder inside `out` belongs to a run with other settings, a child cannot be started, a
@@ -54,9 +56,12 @@ pub fn execute(
     how: &Execution,
     ui: &mut dyn Ui,
     interrupt: &Interrupt,
-) -> (Vec<Option<RunSummary>>, Result<()>) {
+) -> (Vec<Option<Outcome>>, Result<()>) {
     let result = pending(plan, how).and_then(|queue| work(plan, how, queue, ui, interrupt));
-    let read = |run: &RunSpec| RunSummary::read(&how.out.join(&run.name)).ok().flatten();
+    let read = |run: &RunSpec| {
+        let folder = how.out.join(&run.name);
+        Outcome::read(&folder, &plan.probes).ok().flatten()
+    };
     (plan.runs.iter().map(read).collect(), result)
 }
 
@@ -64,7 +69,8 @@ pub fn execute(
 fn pending(plan: &Plan, how: &Execution) -> Result<VecDeque<usize>> {
     let mut queue = VecDeque::new();
     for (number, run) in plan.runs.iter().enumerate() {
-        if !matches!(state(run, &how.out)?, State::Finished) {
+        let trained = matches!(state(run, &how.out)?, State::Finished);
+        if !trained || !Outcome::missing(&how.out.join(&run.name), &plan.probes)?.is_empty() {
             queue.push_back(number);
         }
     }
@@ -218,10 +224,33 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Runs one child to its end.
+    /// Trains one run to its end, and then measures what probes have not.
     fn run_one(&self, number: usize, events: &Sender<Event>) -> Result<(), String> {
         let run = &self.plan.runs[number];
-        let mut command = self.command(run).map_err(|error| error.to_string())?;
+        let text = |error: Error| error.to_string();
+        if !matches!(state(run, &self.how.out).map_err(text)?, State::Finished) {
+            self.child(number, self.command(run).map_err(text)?, events)?;
+        }
+        let folder = self.how.out.join(&run.name);
+        let missing = Outcome::missing(&folder, &self.plan.probes).map_err(text)?;
+        if missing.is_empty() || self.interrupt.is_raised() {
+            return Ok(());
+        }
+        let _ = events.send(Event::Progress(number, missing.join(", ")));
+        let mut command = Command::new(self.program);
+        command.arg("eval").arg(&folder).args(["--json", "--probe"]);
+        command.arg(missing.join(","));
+        self.child(number, command, events)
+    }
+
+    /// Runs one child to its end.
+    fn child(
+        &self,
+        number: usize,
+        mut command: Command,
+        events: &Sender<Event>,
+    ) -> Result<(), String> {
+        apart(&mut command);
         let mut child = command
             .spawn()
             .map_err(|error| format!("cannot start: {error}"))?;
@@ -264,16 +293,20 @@ impl Shared<'_> {
             let share = (cores / self.how.jobs.max(1)).max(1);
             command.arg("--threads").arg(share.to_string());
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        // Ctrl-C in a terminal reaches a whole process group. Children must hear of it exactly
-        // once, from here: the second time would kill them.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         Ok(command)
     }
+}
+
+/// Detaches a child from the terminal; what it says comes here.
+fn apart(command: &mut Command) {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    // Ctrl-C in a terminal reaches a whole process group. Children must hear of it exactly once,
+    // from here: the second time would kill them.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
 }
 
 /// Passes on what a child says; returns the message of its last error.

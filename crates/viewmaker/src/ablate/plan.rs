@@ -5,6 +5,8 @@
 //! config = "../cifar10.toml"         # optional, relative to this file
 //! modalities = ["image", "speech"]
 //! seeds = [0, 1, 2]
+//! probes = ["linear", "finetune"]    # optional: measured after training, as by `viewmaker eval`
+//! skip = [{ modality = "speech", "views.source" = "none" }]    # optional: points to leave out
 //!
 //! [base]                             # settings of every run
 //! train.epochs = 5
@@ -16,10 +18,12 @@
 //! views.source = ["learned", "noise", "none"]
 //! ```
 
+use super::table::PROBES;
 use crate::config::{
     Config, ConfigError, Layer, Origin, Source, modality_names, nearest, resolve, schema,
 };
 use crate::error::{Error, Result};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -30,6 +34,14 @@ pub struct Point {
     pub modality: String,
     /// Keys of the grid and their values here.
     pub values: Vec<(String, Value)>,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.modality)?;
+        let mut values = self.values.iter();
+        values.try_for_each(|(key, value)| write!(f, " {key} = {}", shown(value)))
+    }
 }
 
 /// One run.
@@ -56,9 +68,22 @@ pub struct Plan {
     pub points: Vec<Point>,
     /// Runs: every point with every seed.
     pub runs: Vec<RunSpec>,
+    /// Probes of every run, by name.
+    pub probes: Vec<String>,
+    /// Combinations that are left out.
+    pub skipped: Vec<Point>,
 }
 
-const KNOWN: [&str; 6] = ["title", "config", "modalities", "seeds", "base", "grid"];
+const KNOWN: [&str; 8] = [
+    "title",
+    "config",
+    "modalities",
+    "seeds",
+    "probes",
+    "skip",
+    "base",
+    "grid",
+];
 
 impl Plan {
     /// Reads the file of an ablation; `extra` are settings on top of those of the file.
@@ -84,8 +109,10 @@ impl Plan {
         let modalities = file.modalities()?;
         let seeds = file.seeds()?;
         let grid = file.grid()?;
+        let skips = file.skips(&grid)?;
         let mut points = Vec::new();
         let mut runs = Vec::new();
+        let mut skipped = Vec::new();
         for modality in &modalities {
             let below = file.below(modality, path)?;
             for values in combinations(&grid) {
@@ -93,6 +120,10 @@ impl Plan {
                     modality: modality.clone(),
                     values,
                 };
+                if skips.iter().any(|skip| point.fits(skip)) {
+                    skipped.push(point);
+                    continue;
+                }
                 for seed in &seeds {
                     let config = configuration(&below, &point, *seed, extra)?;
                     runs.push(RunSpec {
@@ -111,6 +142,24 @@ impl Plan {
             keys: grid.into_iter().map(|(key, _)| key).collect(),
             points,
             runs,
+            probes: file.probes()?,
+            skipped,
+        })
+    }
+}
+
+/// Keys, `modality` among them, and values of the points to leave out.
+type Skip = Table;
+
+impl Point {
+    /// Whether this point has all values of a skip.
+    fn fits(&self, skip: &Skip) -> bool {
+        skip.iter().all(|(key, value)| match key.as_str() {
+            "modality" => value.as_str() == Some(&self.modality),
+            _ => self
+                .values
+                .iter()
+                .any(|(own, at)| own == key && at == value),
         })
     }
 }
@@ -248,6 +297,41 @@ impl File<'_> {
         })
     }
 
+    fn probes(&self) -> Result<Vec<String>> {
+        if !self.table.contains_key("probes") {
+            return Ok(Vec::new());
+        }
+        let expected = format!("a list of {}", PROBES.join(", "));
+        self.list("probes", &expected, |value| {
+            let name = value.as_str()?;
+            PROBES.contains(&name).then(|| name.to_owned())
+        })
+    }
+
+    /// The points to leave out; each must name a modality or a value of the grid.
+    fn skips(&self, grid: &[(String, Vec<Value>)]) -> Result<Vec<Skip>> {
+        if !self.table.contains_key("skip") {
+            return Ok(Vec::new());
+        }
+        let expected = "a list of tables such as { modality = \"image\", \"objective.name\" = \"tcn\" } \
+                        with values of the grid";
+        let skips = self.list("skip", expected, |value| value.as_table().cloned())?;
+        let known = |key: &str, value: &Value| match key {
+            "modality" => value
+                .as_str()
+                .is_some_and(|m| modality_names().contains(&m)),
+            _ => grid
+                .iter()
+                .any(|(k, values)| k == key && values.contains(value)),
+        };
+        let fine =
+            |skip: &Skip| !skip.is_empty() && skip.iter().all(|(key, value)| known(key, value));
+        match skips.iter().all(fine) {
+            true => Ok(skips),
+            false => Err(self.wrong("skip", expected)),
+        }
+    }
+
     fn grid(&self) -> Result<Vec<(String, Vec<Value>)>> {
         let settings = self.settings("grid")?;
         let mut grid = Vec::new();
@@ -368,6 +452,35 @@ viewmaker.widths = [[4, 8, 16], [8, 16, 32]]
         extra.add_assignment("train.epochs=1", schema()).unwrap();
         let plan = Plan::parse(TEXT, Path::new("my.toml"), &extra).unwrap();
         assert!(plan.runs.iter().all(|run| run.config.train.epochs == 1));
+    }
+
+    #[test]
+    fn points_can_be_left_out() {
+        let skip = r#"skip = [{ modality = "sensor", "views.source" = "none" }]"#;
+        let plan = parse(&TEXT.replace("[base]", &format!("{skip}\n[base]"))).unwrap();
+        assert_eq!((plan.points.len(), plan.runs.len()), (6, 12));
+        assert_eq!(plan.skipped.len(), 2);
+        let text = plan.skipped[0].to_string();
+        assert!(text.starts_with("sensor views.source = none"), "{text}");
+        assert!(plan.runs.iter().all(|run| run.point < 6));
+        for wrong in [
+            r#"skip = [{ modality = "taste" }]"#,
+            r#"skip = [{ "views.source" = "noise" }]"#,
+            "skip = [{}]",
+            "skip = true",
+        ] {
+            let text = message(&TEXT.replace("[base]", &format!("{wrong}\n[base]")));
+            assert!(text.starts_with("my.toml:6: skip = "), "{text}");
+        }
+    }
+
+    #[test]
+    fn probes_are_those_with_columns() {
+        let with = |probes: &str| TEXT.replace("[base]", &format!("probes = {probes}\n[base]"));
+        assert_eq!(parse(&with(r#"["linear"]"#)).unwrap().probes, ["linear"]);
+        assert!(parse(TEXT).unwrap().probes.is_empty());
+        let text = message(&with(r#"["magic"]"#));
+        assert!(text.contains("a list of linear, logistic"), "{text}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The table of an ablation: mean ± standard deviation over seeds.
 
+use super::outcome::Outcome;
 use super::plan::{Plan, shown};
 use crate::eval::spread::mean_and_deviation;
-use crate::run::RunSummary;
+use serde_json::Value;
 use std::fmt::Write;
 
 /// A column of results.
@@ -11,7 +12,7 @@ struct Metric {
     title: &'static str,
     /// Shown in per cent.
     is_part: bool,
-    read: fn(&RunSummary) -> Option<f64>,
+    read: fn(&Outcome) -> Option<f64>,
 }
 
 const METRICS: &[Metric] = &[
@@ -19,63 +20,137 @@ const METRICS: &[Metric] = &[
         name: "knn_accuracy",
         title: "kNN accuracy",
         is_part: true,
-        read: |summary| summary.knn_accuracy,
+        read: |run| run.summary.knn_accuracy,
     },
     Metric {
         name: "knn_accuracy_untrained",
         title: "before training",
         is_part: true,
-        read: |summary| summary.knn_accuracy_untrained,
+        read: |run| run.summary.knn_accuracy_untrained,
     },
     Metric {
         name: "knn_accuracy_best",
         title: "best epoch",
         is_part: true,
-        read: |summary| summary.knn_accuracy_best,
+        read: |run| run.summary.knn_accuracy_best,
+    },
+    Metric {
+        name: "linear_accuracy",
+        title: "linear probe",
+        is_part: true,
+        read: |run| number(run.probe("linear").first()?, &["accuracy"]),
+    },
+    Metric {
+        name: "logistic_accuracy",
+        title: "logistic regression",
+        is_part: true,
+        read: |run| number(run.probe("logistic").first()?, &["accuracy"]),
+    },
+    Metric {
+        name: "finetuned_accuracy_1_percent",
+        title: "fine-tuned, 1 %",
+        is_part: true,
+        read: |run| finetune(run, 0.01, "finetuned"),
+    },
+    Metric {
+        name: "finetuned_accuracy_10_percent",
+        title: "fine-tuned, 10 %",
+        is_part: true,
+        read: |run| finetune(run, 0.1, "finetuned"),
+    },
+    Metric {
+        name: "scratch_accuracy_10_percent",
+        title: "from scratch, 10 %",
+        is_part: true,
+        read: |run| finetune(run, 0.1, "scratch"),
+    },
+    Metric {
+        name: "fewshot_accuracy_1_shot",
+        title: "1-shot",
+        is_part: true,
+        read: |run| fewshot(run, 1),
+    },
+    Metric {
+        name: "fewshot_accuracy_5_shot",
+        title: "5-shot",
+        is_part: true,
+        read: |run| fewshot(run, 5),
     },
     Metric {
         name: "zero_shot_accuracy",
         title: "zero-shot accuracy",
         is_part: true,
-        read: |summary| summary.zero_shot_accuracy,
+        read: |run| run.summary.zero_shot_accuracy,
     },
     Metric {
         name: "embedding_std",
         title: "embedding std",
         is_part: false,
-        read: |summary| summary.collapse.map(|c| c.embedding_std),
+        read: |run| run.summary.collapse.map(|c| c.embedding_std),
     },
     Metric {
         name: "effective_rank",
         title: "effective rank",
         is_part: false,
-        read: |summary| summary.collapse.map(|c| c.effective_rank),
+        read: |run| run.summary.collapse.map(|c| c.effective_rank),
     },
     Metric {
         name: "alignment",
         title: "alignment",
         is_part: false,
-        read: |summary| summary.collapse.map(|c| c.alignment),
+        read: |run| run.summary.collapse.map(|c| c.alignment),
     },
     Metric {
         name: "uniformity",
         title: "uniformity",
         is_part: false,
-        read: |summary| summary.collapse.map(|c| c.uniformity),
+        read: |run| run.summary.collapse.map(|c| c.uniformity),
     },
     Metric {
         name: "mean_abs_delta",
         title: "mean |δ|",
         is_part: false,
-        read: |summary| summary.mean_abs_delta,
+        read: |run| run.summary.mean_abs_delta,
     },
     Metric {
         name: "encoder_loss",
         title: "encoder loss",
         is_part: false,
-        read: |summary| summary.encoder_loss,
+        read: |run| run.summary.encoder_loss,
     },
 ];
+
+/// Probes whose results have columns.
+pub(super) const PROBES: [&str; 4] = ["linear", "logistic", "finetune", "fewshot"];
+
+/// A number inside of a result.
+fn number(result: &Value, path: &[&str]) -> Option<f64> {
+    path.iter()
+        .try_fold(result, |value, key| value.get(key))?
+        .as_f64()
+}
+
+/// Mean accuracy of a way of training with this part of the labels.
+fn finetune(run: &Outcome, fraction: f64, way: &str) -> Option<f64> {
+    let fractions = run
+        .probe("finetune")
+        .first()?
+        .get("fractions")?
+        .as_array()?;
+    let mut at = fractions
+        .iter()
+        .filter(|at| number(at, &["fraction"]) == Some(fraction));
+    number(at.next()?, &[way, "mean"])
+}
+
+/// Mean accuracy of episodes with this many examples of each class.
+fn fewshot(run: &Outcome, shots: u64) -> Option<f64> {
+    let all = run.probe("fewshot").first()?.get("shots")?.as_array()?;
+    let mut at = all
+        .iter()
+        .filter(|at| at["settings"]["shots"].as_u64() == Some(shots));
+    number(at.next()?, &["accuracy"])
+}
 
 /// One row: a point of the grid.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,21 +168,23 @@ pub struct Table {
     title: String,
     keys: Vec<String>,
     rows: Vec<Row>,
+    /// Points that were left out.
+    skipped: Vec<String>,
 }
 
 impl Table {
-    /// Tabulates `summaries`, one entry a run of the plan, `None` where it has not finished.
-    pub fn new(plan: &Plan, summaries: &[Option<RunSummary>]) -> Self {
+    /// Tabulates `outcomes`, one entry a run of the plan, `None` where it has not finished.
+    pub fn new(plan: &Plan, outcomes: &[Option<Outcome>]) -> Self {
         let row = |(index, point): (usize, &super::Point)| {
-            let runs = plan.runs.iter().zip(summaries);
-            let here: Vec<&Option<RunSummary>> = runs
+            let runs = plan.runs.iter().zip(outcomes);
+            let here: Vec<&Option<Outcome>> = runs
                 .filter(|(run, _)| run.point == index)
-                .map(|(_, summary)| summary)
+                .map(|(_, outcome)| outcome)
                 .collect();
-            let done: Vec<&RunSummary> = here.iter().filter_map(|s| s.as_ref()).collect();
+            let done: Vec<&Outcome> = here.iter().filter_map(|s| s.as_ref()).collect();
             let values = |metric: &Metric| {
                 done.iter()
-                    .filter_map(|summary| (metric.read)(summary))
+                    .filter_map(|outcome| (metric.read)(outcome))
                     .collect::<Vec<f64>>()
             };
             let settings = point.values.iter().map(|(_, value)| shown(value));
@@ -127,6 +204,7 @@ impl Table {
             title: plan.title.clone(),
             keys: plan.keys.clone(),
             rows: plan.points.iter().enumerate().map(row).collect(),
+            skipped: plan.skipped.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -177,6 +255,9 @@ impl Table {
             out.push_str(&markdown_line(&cells));
         }
         out.push_str("\nMean ± standard deviation over seeds.\n");
+        if !self.skipped.is_empty() {
+            let _ = writeln!(out, "Left out: {}.", self.skipped.join("; "));
+        }
         out
     }
 }
@@ -215,6 +296,8 @@ fn markdown_line(cells: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::config::Layer;
+    use crate::run::RunSummary;
+    use serde_json::json;
     use std::path::Path;
 
     fn table() -> Table {
@@ -222,10 +305,10 @@ mod tests {
                     viewmaker.norm = [\"l1\", \"l2\"]\n";
         let plan = Plan::parse(text, Path::new("t.toml"), &Layer::default()).unwrap();
         let summary = |accuracy| {
-            Some(RunSummary {
+            Some(Outcome::from(RunSummary {
                 knn_accuracy: Some(accuracy),
                 ..RunSummary::default()
-            })
+            }))
         };
         let done = [
             summary(0.5),
@@ -247,6 +330,33 @@ mod tests {
             | image | l2 | 25.0 % | 1 of 3 |\n\n\
             Mean ± standard deviation over seeds.\n";
         assert_eq!(table().to_markdown(), expected);
+    }
+
+    #[test]
+    fn probes_have_columns() {
+        let fine = json!({"fractions": [
+            {"fraction": 0.01, "finetuned": {"mean": 0.2}, "scratch": {"mean": 0.1}},
+            {"fraction": 0.1, "finetuned": {"mean": 0.4}, "scratch": {"mean": 0.3}},
+        ]});
+        let shots = json!({"shots": [{"settings": {"shots": 5}, "accuracy": 0.6}]});
+        let run = Outcome::from(RunSummary::default())
+            .with(
+                "linear",
+                vec![json!({"accuracy": 0.7}), json!({"accuracy": 0.9})],
+            )
+            .with("finetune", vec![fine])
+            .with("fewshot", vec![shots]);
+        let read = |name: &str| {
+            let metric = METRICS.iter().find(|metric| metric.name == name);
+            metric.and_then(|metric| (metric.read)(&run))
+        };
+        assert_eq!(read("linear_accuracy"), Some(0.7));
+        assert_eq!(read("finetuned_accuracy_1_percent"), Some(0.2));
+        assert_eq!(read("finetuned_accuracy_10_percent"), Some(0.4));
+        assert_eq!(read("scratch_accuracy_10_percent"), Some(0.3));
+        assert_eq!(read("fewshot_accuracy_5_shot"), Some(0.6));
+        assert_eq!(read("fewshot_accuracy_1_shot"), None);
+        assert_eq!(read("logistic_accuracy"), None);
     }
 
     #[test]

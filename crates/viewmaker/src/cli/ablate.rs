@@ -65,10 +65,10 @@ pub(super) fn run(args: AblateArgs, interrupt: &Interrupt) -> Result<()> {
         jobs: args.jobs,
     };
     let mut ui = ui(args.json);
-    let (summaries, result) = execute(&plan, &how, ui.as_mut(), interrupt);
+    let (outcomes, result) = execute(&plan, &how, ui.as_mut(), interrupt);
     // Whatever happened, what has finished is worth a table.
-    if summaries.iter().any(Option::is_some) {
-        let table = Table::new(&plan, &summaries);
+    if outcomes.iter().any(Option::is_some) {
+        let table = Table::new(&plan, &outcomes);
         let csv = out.join("table.csv");
         write_atomically(&csv, table.to_csv().as_bytes())?;
         write_atomically(&out.join("table.md"), table.to_markdown().as_bytes())?;
