@@ -4,6 +4,7 @@ use super::fixtures::{Check, fill, fill_nhwc, probe, probe_nhwc};
 use super::items::{LayerWork, Pass};
 use super::worker::Task;
 use viewmaker::error::{Error, Result};
+use viewmaker_exec::Arena;
 use viewmaker_ops::conv2d::Conv2d;
 use viewmaker_ops::{Backward, Dims, Forward, Mode, Op};
 
@@ -13,14 +14,21 @@ pub struct LayerPass {
     pass: Pass,
     dims: Dims,
     output_dims: Dims,
-    input: Vec<f32>,
+    input: Arena,
     params: Vec<Vec<f32>>,
-    output: Vec<f32>,
-    output_grad: Vec<f32>,
-    input_grad: Vec<f32>,
+    output: Arena,
+    output_grad: Arena,
+    input_grad: Arena,
     param_grads: Vec<Vec<f32>>,
     saved: Vec<f32>,
-    scratch: Vec<f32>,
+    scratch: Arena,
+}
+
+/// Memory as networks have it: it begins with a cache line.
+fn copied(from: &[f32]) -> Arena {
+    let mut arena = Arena::new(from.len());
+    arena.copy_from_slice(from);
+    arena
 }
 
 impl LayerPass {
@@ -39,21 +47,21 @@ impl LayerPass {
         let params: Vec<Vec<f32>> = specs.iter().map(|p| fill(p.name, &p.shape)).collect();
         // Buffers of other passes stay empty, so that the peak is that of this pass.
         let backward = work.pass != Pass::Forward;
-        let only = |wanted: bool, len: usize| vec![0.0; if wanted { len } else { 0 }];
+        let only = |wanted: bool, len: usize| if wanted { len } else { 0 };
         let mut layer = Self {
-            input: fill_nhwc("x", dims),
-            output: vec![0.0; output_dims.len()],
+            input: copied(&fill_nhwc("x", dims)),
+            output: Arena::new(output_dims.len()),
             output_grad: match backward {
-                true => fill_nhwc("g", output_dims),
-                false => Vec::new(),
+                true => copied(&fill_nhwc("g", output_dims)),
+                false => Arena::default(),
             },
-            input_grad: only(work.pass == Pass::InputGradient, dims.len()),
+            input_grad: Arena::new(only(work.pass == Pass::InputGradient, dims.len())),
             param_grads: params
                 .iter()
-                .map(|p| only(work.pass == Pass::WeightGradient, p.len()))
+                .map(|p| vec![0.0; only(work.pass == Pass::WeightGradient, p.len())])
                 .collect(),
             saved: vec![0.0; op.saved_len(&[dims])],
-            scratch: vec![0.0; op.scratch_len(&[dims], rayon::current_num_threads())],
+            scratch: Arena::new(op.scratch_len(&[dims], rayon::current_num_threads())),
             pass: work.pass,
             op,
             dims,
@@ -96,7 +104,7 @@ impl LayerPass {
             output: &self.output,
             saved: &self.saved,
             output_grad: &self.output_grad,
-            input_grads: &mut [wanted.then_some(self.input_grad.as_mut_slice())],
+            input_grads: &mut [wanted.then_some(&mut *self.input_grad)],
             param_grads: (!wanted).then_some(&mut param_grads),
             scratch: &mut self.scratch,
         });

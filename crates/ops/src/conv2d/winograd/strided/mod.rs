@@ -27,6 +27,8 @@ use std::ops::Range;
 const VALUES: usize = INPUTS * INPUTS;
 /// Elements of the transformed tiles of a chunk on both sides, at least.
 const CHUNK_ELEMENTS: usize = 1 << 20;
+/// Elements of sums that the last-level cache keeps.
+const CACHED_SUMS: usize = 4 << 20;
 /// Tiles that one task transforms.
 const TILES: usize = 8;
 
@@ -41,12 +43,13 @@ pub(in crate::conv2d) struct Strided {
 impl Strided {
     /// For outputs and input gradients; `None` where the direct algorithm is better.
     pub(in crate::conv2d) fn new(g: &Geometry) -> Option<Self> {
-        Self::with_kernel_cost(g, 3000)
+        Self::with_kernel_cost(g, 1500)
     }
 
-    /// For weight gradients, whose sums are larger than the weights and are read and written.
+    /// For weight gradients, whose sums are nine times the weights and may not stay in the cache.
     pub(in crate::conv2d) fn of_weight_gradient(g: &Geometry) -> Option<Self> {
-        Self::with_kernel_cost(g, 8000)
+        let cached = VALUES * g.input.c * g.output.c <= CACHED_SUMS;
+        Self::with_kernel_cost(g, if cached { 1500 } else { 8000 })
     }
 
     /// Compares with the products of the direct algorithm, when transforming a kernel takes as long as
