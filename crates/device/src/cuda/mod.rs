@@ -1,0 +1,353 @@
+//! NVIDIA cards, through the driver's library as it is found at run time.
+
+pub(crate) mod cache;
+mod graph;
+pub mod nvrtc;
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use cudarc::driver::{DriverError, result, sys};
+
+use crate::launch::Launch;
+use crate::{Args, DeviceError, Kernel, Span};
+pub(crate) use graph::{CudaEvent, CudaGraph};
+
+/// Dynamic shared memory that every kernel may have without asking.
+const FREE_SHARED_BYTES: u32 = 48 * 1024;
+
+/// Oldest supported compute capability: warps whose lanes advance independently.
+const OLDEST: nvrtc::Capability = (7, 0);
+
+/// A card with one stream. All calls are asynchronous unless they say otherwise.
+pub(crate) struct Cuda {
+    name: String,
+    capability: nvrtc::Capability,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    folder: Option<PathBuf>,
+    loaded: Mutex<Loaded>,
+}
+
+/// Modules by source, functions by kernel; both live as long as the device.
+#[derive(Default)]
+struct Loaded {
+    modules: HashMap<*const u8, sys::CUmodule>,
+    functions: HashMap<(*const u8, &'static str), Function>,
+}
+
+#[derive(Clone, Copy)]
+struct Function {
+    handle: sys::CUfunction,
+    shared_bytes: u32,
+}
+
+// SAFETY: contexts, streams, modules and functions of the driver may be used from any thread once
+// the context is current there, which every method sees to; the tables are behind a mutex.
+unsafe impl Send for Cuda {}
+// SAFETY: as above; the driver serialises calls on one stream.
+unsafe impl Sync for Cuda {}
+
+impl Cuda {
+    pub(crate) fn new(ordinal: usize) -> Result<Self, DeviceError> {
+        // SAFETY: loads the library, whose initialisers are NVIDIA's.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(DeviceError::NoDriver {
+                looked_for: "libcuda.so, libcuda.so.1",
+            });
+        }
+        let device = find(ordinal)?;
+        let (name, capability) = describe(device)?;
+        if capability < OLDEST {
+            let (major, minor) = capability;
+            return Err(DeviceError::TooOld { name, major, minor });
+        }
+        // Without the compiler nothing can be launched: say so now.
+        nvrtc::version()?;
+        // SAFETY: `device` comes from the driver; released on drop.
+        let context = unsafe { result::primary_ctx::retain(device) };
+        let mut cuda = Self {
+            name,
+            capability,
+            device,
+            context: context.map_err(|e| failed("taking the card's context", e))?,
+            stream: std::ptr::null_mut(),
+            folder: cache::folder(),
+            loaded: Mutex::default(),
+        };
+        cuda.bind()?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
+        cuda.stream = stream.map_err(|e| failed("creating a stream", e))?;
+        Ok(cuda)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn capability(&self) -> nvrtc::Capability {
+        self.capability
+    }
+
+    pub(crate) fn memory(&self) -> Result<(usize, usize), DeviceError> {
+        self.bind()?;
+        result::mem_get_info().map_err(|e| failed("asking for free memory", e))
+    }
+
+    /// Allocates and zeroes; waits for it.
+    pub(crate) fn alloc(&self, words: usize) -> Result<u64, DeviceError> {
+        self.bind()?;
+        let bytes = words.max(1) * 4;
+        // SAFETY: the memory is zeroed below before anybody sees it.
+        let address = unsafe { result::malloc_sync(bytes) }.map_err(|e| match e.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                let (free, total) = result::mem_get_info().unwrap_or((0, 0));
+                DeviceError::OutOfMemory {
+                    asked: bytes,
+                    free,
+                    total,
+                }
+            }
+            _ => failed("allocating", e),
+        })?;
+        // SAFETY: `address` has `bytes` bytes.
+        let zeroed = unsafe { result::memset_d8_async(address, 0, bytes, self.stream) };
+        zeroed.map_err(|e| failed("clearing memory", e))?;
+        self.synchronize()?;
+        Ok(address)
+    }
+
+    pub(crate) fn free(&self, address: u64) {
+        // SAFETY: allocated by `alloc`, freed once; the driver waits for work that uses it.
+        // A failure means that the context is broken, which the next call reports.
+        let _ = self.bind().map(|()| unsafe { result::free_sync(address) });
+    }
+
+    pub(crate) fn upload(&self, to: &Span, from: &[u32]) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the caller has compared lengths; `from` lives until the copy is over (below).
+        let copied = unsafe { result::memcpy_htod_async(to.address(), from, self.stream) };
+        copied.map_err(|e| failed("copying to the card", e))?;
+        self.synchronize()
+    }
+
+    pub(crate) fn download(&self, from: &Span, to: &mut [u32]) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the caller has compared lengths; `to` lives until the copy is over (below).
+        let copied = unsafe { result::memcpy_dtoh_async(to, from.address(), self.stream) };
+        copied.map_err(|e| failed("copying from the card", e))?;
+        self.synchronize()
+    }
+
+    pub(crate) fn copy(&self, from: &Span, to: &Span) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the caller has compared lengths; spans keep their memory.
+        let copied = unsafe {
+            result::memcpy_dtod_async(to.address(), from.address(), 4 * from.len(), self.stream)
+        };
+        copied.map_err(|e| failed("copying on the card", e))
+    }
+
+    pub(crate) fn fill_zero(&self, span: &Span) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: a span lies inside its allocation.
+        let filled =
+            unsafe { result::memset_d8_async(span.address(), 0, 4 * span.len(), self.stream) };
+        filled.map_err(|e| failed("clearing memory", e))
+    }
+
+    pub(crate) fn synchronize(&self) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the stream lives as long as `self`.
+        let done = unsafe { result::stream::synchronize(self.stream) };
+        done.map_err(|e| {
+            failed(
+                "waiting for the card (an earlier kernel may have failed)",
+                e,
+            )
+        })
+    }
+
+    /// # Safety
+    /// As `Device::launch`.
+    pub(crate) unsafe fn launch(
+        &self,
+        kernel: &Kernel,
+        launch: Launch,
+        args: &Args,
+    ) -> Result<(), DeviceError> {
+        self.bind()?;
+        let function = self.function(kernel, launch.shared_bytes)?;
+        let mut words = args.words();
+        let mut pointers: Vec<*mut c_void> = words
+            .iter_mut()
+            .map(|w| std::ptr::from_mut(w).cast())
+            .collect();
+        let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
+        // SAFETY: the function is loaded; each pointer leads to the bytes of one argument, which the
+        // driver copies before it returns; the caller answers for the rest.
+        let launched = unsafe {
+            let shape = ((gx, gy, gz), (bx, by, bz));
+            result::launch_kernel(
+                function.handle,
+                shape.0,
+                shape.1,
+                launch.shared_bytes,
+                self.stream,
+                &mut pointers,
+            )
+        };
+        launched.map_err(|e| DeviceError::Launch {
+            kernel: kernel.to_string(),
+            reason: format!("{} with {launch:?}", words_of(e)),
+        })
+    }
+
+    /// The function of a kernel, compiled and loaded on first use.
+    fn function(&self, kernel: &Kernel, shared_bytes: u32) -> Result<Function, DeviceError> {
+        let source = kernel.source.text.as_ptr();
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (source, kernel.function);
+        let mut function = match loaded.functions.get(&key) {
+            Some(function) => *function,
+            None => {
+                let module = match loaded.modules.get(&source) {
+                    Some(module) => *module,
+                    None => {
+                        let module = self.load(kernel)?;
+                        loaded.modules.insert(source, module);
+                        module
+                    }
+                };
+                get_function(module, kernel)?
+            }
+        };
+        if shared_bytes > function.shared_bytes {
+            allow_shared(function.handle, kernel, shared_bytes)?;
+            function.shared_bytes = shared_bytes;
+        }
+        loaded.functions.insert(key, function);
+        Ok(function)
+    }
+
+    fn load(&self, kernel: &Kernel) -> Result<sys::CUmodule, DeviceError> {
+        let binary = nvrtc::compile(kernel.source, self.capability, self.folder.as_deref())?;
+        // SAFETY: the image is a cubin or zero-terminated PTX; the driver copies it.
+        let module = unsafe { result::module::load_data(binary.image.as_ptr().cast()) };
+        module.map_err(|e| DeviceError::Launch {
+            kernel: kernel.to_string(),
+            reason: format!(
+                "the driver does not load what NVRTC {:?} compiled ({}); update the driver or use an \
+                 NVRTC that is not newer than it",
+                nvrtc::version().unwrap_or_default(),
+                words_of(e)
+            ),
+        })
+    }
+
+    /// Makes the context current in this thread.
+    fn bind(&self) -> Result<(), DeviceError> {
+        // SAFETY: the context is retained as long as `self`.
+        unsafe { result::ctx::set_current(self.context) }
+            .map_err(|e| failed("entering the card's context", e))
+    }
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        if self.bind().is_err() {
+            return;
+        }
+        let loaded = self
+            .loaded
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for &module in loaded.modules.values() {
+            // SAFETY: loaded once, unloaded once; nothing is running that still uses it, because
+            // buffers, graphs and events hold the device.
+            let _ = unsafe { result::module::unload(module) };
+        }
+        // SAFETY: created and retained in `new`.
+        unsafe {
+            if !self.stream.is_null() {
+                let _ = result::stream::synchronize(self.stream);
+                let _ = result::stream::destroy(self.stream);
+            }
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}
+
+fn find(ordinal: usize) -> Result<sys::CUdevice, DeviceError> {
+    let none = |count, reason| DeviceError::NoDevice {
+        ordinal,
+        count,
+        reason,
+    };
+    result::init().map_err(|e| none(0, words_of(e)))?;
+    let count = result::device::get_count().map_err(|e| none(0, words_of(e)))?;
+    let count = usize::try_from(count).unwrap_or(0);
+    if ordinal >= count {
+        let reason = "they are numbered from 0; CUDA_VISIBLE_DEVICES hides others".to_owned();
+        return Err(none(count, reason));
+    }
+    result::device::get(ordinal as i32).map_err(|e| none(count, words_of(e)))
+}
+
+fn describe(device: sys::CUdevice) -> Result<(String, nvrtc::Capability), DeviceError> {
+    use sys::CUdevice_attribute as Attribute;
+    let name =
+        result::device::get_name(device).map_err(|e| failed("asking for the card's name", e))?;
+    // SAFETY: `device` comes from the driver.
+    let ask = |attribute| unsafe { result::device::get_attribute(device, attribute) };
+    let major = ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+    let minor = ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    match (major, minor) {
+        (Ok(major), Ok(minor)) => Ok((name, (major, minor))),
+        (Err(e), _) | (_, Err(e)) => Err(failed("asking for the compute capability", e)),
+    }
+}
+
+fn get_function(module: sys::CUmodule, kernel: &Kernel) -> Result<Function, DeviceError> {
+    let failure = |reason: String| DeviceError::Launch {
+        kernel: kernel.to_string(),
+        reason,
+    };
+    let name = CString::new(kernel.function).map_err(|e| failure(e.to_string()))?;
+    // SAFETY: the module is loaded.
+    let handle = unsafe { result::module::get_function(module, name) };
+    let handle =
+        handle.map_err(|e| failure(format!("no such function in the source ({})", words_of(e))))?;
+    let shared_bytes = FREE_SHARED_BYTES;
+    Ok(Function {
+        handle,
+        shared_bytes,
+    })
+}
+
+fn allow_shared(function: sys::CUfunction, kernel: &Kernel, bytes: u32) -> Result<(), DeviceError> {
+    let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    // SAFETY: the function is loaded.
+    let set =
+        unsafe { result::function::set_function_attribute(function, attribute, bytes as i32) };
+    set.map_err(|e| DeviceError::Launch {
+        kernel: kernel.to_string(),
+        reason: format!("{bytes} bytes of shared memory: {}", words_of(e)),
+    })
+}
+
+fn failed(call: &'static str, error: DriverError) -> DeviceError {
+    let reason = words_of(error);
+    DeviceError::Driver { call, reason }
+}
+
+/// The driver's name and description of an error.
+fn words_of(error: DriverError) -> String {
+    match error.error_string() {
+        Ok(text) => format!("{:?}: {}", error.0, text.to_string_lossy()),
+        Err(_) => format!("{:?}", error.0),
+    }
+}

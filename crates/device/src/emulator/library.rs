@@ -1,0 +1,230 @@
+//! Compiles a kernel source with the system's C++ compiler and loads the result.
+
+use std::error::Error as _;
+use std::ffi::{CStr, OsString, c_char, c_int};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cuda::cache;
+use crate::launch::Launch;
+use crate::{DeviceError, Source};
+
+/// In the order in which a translation unit has them.
+const HEADERS: [(&str, &str); 3] = [
+    ("context.h", include_str!("context.h")),
+    ("runtime.h", include_str!("runtime.h")),
+    ("language.h", include_str!("language.h")),
+];
+
+/// `-ffp-contract=off`: what a kernel writes as product and sum is rounded twice. The fortified
+/// `longjmp` of some distributions takes a switch of stacks for an error.
+const OPTIONS: &[&str] = &[
+    "-std=c++17",
+    "-O2",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-fno-exceptions",
+    "-U_FORTIFY_SOURCE",
+    "-fPIC",
+    "-shared",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused-function",
+    "-Wno-unused-parameter",
+];
+
+/// The system's C++ compiler.
+pub(super) struct Compiler {
+    program: OsString,
+    version: String,
+}
+
+impl Compiler {
+    /// `$CXX`, then the usual names.
+    pub(super) fn find() -> Result<Self, DeviceError> {
+        let named = std::env::var_os("CXX").filter(|name| !name.is_empty());
+        let usual = ["c++", "g++", "clang++"].map(OsString::from);
+        let candidates: Vec<OsString> = named.into_iter().chain(usual).collect();
+        for program in &candidates {
+            if let Some(version) = version(program) {
+                let program = program.clone();
+                return Ok(Self { program, version });
+            }
+        }
+        let tried: Vec<_> = candidates.iter().map(|c| c.to_string_lossy()).collect();
+        let tried = tried.join(", ");
+        Err(DeviceError::NoCompiler { tried })
+    }
+
+    /// Compiles and loads `source`; a library that an earlier process compiled is used again.
+    pub(super) fn compile(&self, source: &Source) -> Result<Library, DeviceError> {
+        let text = translation_unit(source);
+        let error = |log: String| DeviceError::Compile {
+            file: source.name.to_owned(),
+            target: "the emulator".to_owned(),
+            log,
+        };
+        let program = self.program.to_string_lossy();
+        let parts = [&text, &*program, &self.version, &OPTIONS.join(" ")];
+        let key = cache::hash(&parts.map(|part: &str| part.as_bytes()));
+        let folder = folder().map_err(|e| error(format!("no folder to compile in: {e}")))?;
+        let stem = source.name.trim_end_matches(".cu");
+        let place = folder.join(format!("{stem}-{key:032x}.so"));
+        if !place.exists() {
+            self.build(&text, &place).map_err(error)?;
+        }
+        Library::load(&place).map_err(|e| {
+            let why = e
+                .source()
+                .map_or_else(|| e.to_string(), ToString::to_string);
+            error(format!("{}: {why}", place.display()))
+        })
+    }
+
+    /// Writes beside the place and renames, because other tests may be doing the same.
+    fn build(&self, text: &str, place: &Path) -> Result<(), String> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("{}-{number}", std::process::id());
+        let source = place.with_extension(format!("{unique}.cpp"));
+        let object = place.with_extension(format!("{unique}.part"));
+        std::fs::write(&source, text).map_err(|e| format!("{}: {e}", source.display()))?;
+        let mut command = Command::new(&self.program);
+        command.args(OPTIONS).arg("-o").arg(&object).arg(&source);
+        let output = command.output().map_err(|e| e.to_string());
+        let _ = std::fs::remove_file(&source);
+        let output = output?;
+        if !output.status.success() {
+            let _ = std::fs::remove_file(&object);
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        std::fs::rename(&object, place).map_err(|e| format!("{}: {e}", place.display()))
+    }
+}
+
+fn version(program: &OsString) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(text)
+}
+
+/// Headers, the source, and a launcher for each of its kernels.
+fn translation_unit(source: &Source) -> String {
+    let launchers: String = source
+        .functions()
+        .iter()
+        .map(|name| format!("EMULATED_KERNEL({name})\n"))
+        .collect();
+    let mut text = String::new();
+    for (name, part) in HEADERS {
+        text.push_str(&format!("#line 1 \"{name}\"\n"));
+        text.push_str(&part.replace("#pragma once", ""));
+    }
+    text.push_str(&source.flat());
+    text.push_str("#line 1 \"launchers\"\n");
+    text.push_str(&launchers);
+    text
+}
+
+/// Beside the running program (inside `target`), else a folder of this process.
+fn folder() -> std::io::Result<PathBuf> {
+    let beside = std::env::current_exe()?
+        .parent()
+        .map(|p| p.join("emulated-kernels"));
+    if let Some(folder) = beside.filter(|folder| std::fs::create_dir_all(folder).is_ok()) {
+        return Ok(folder);
+    }
+    let own =
+        std::env::temp_dir().join(format!("viewmaker-emulated-kernels-{}", std::process::id()));
+    std::fs::create_dir_all(&own)?;
+    Ok(own)
+}
+
+/// A loaded source.
+pub(super) struct Library(libloading::Library);
+
+/// Same layout as `Launch` in runtime.h.
+#[repr(C)]
+struct Shape {
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared_bytes: u32,
+}
+
+type Signature = unsafe extern "C" fn() -> *const c_char;
+type Run =
+    unsafe extern "C" fn(*const Shape, *const usize, *const AtomicU64, *mut c_char, usize) -> c_int;
+
+/// A kernel of a loaded source.
+pub(super) struct Function<'a> {
+    /// One letter for each parameter.
+    pub(super) signature: String,
+    run: libloading::Symbol<'a, Run>,
+}
+
+impl Library {
+    fn load(path: &Path) -> Result<Self, libloading::Error> {
+        // SAFETY: the library is ours; it has no initialisers beyond the C++ library's.
+        unsafe { libloading::Library::new(path) }.map(Self)
+    }
+
+    /// The kernel `name`.
+    pub(super) fn function(&self, name: &str) -> Result<Function<'_>, String> {
+        let missing = |_| format!("no extern \"C\" __global__ void {name}(…) in the source");
+        // SAFETY: EMULATED_KERNEL defines both functions with these types.
+        unsafe {
+            let signature = self
+                .0
+                .get::<Signature>(format!("emulated_signature_{name}"));
+            let text = CStr::from_ptr(signature.map_err(missing)?());
+            Ok(Function {
+                signature: text.to_string_lossy().into_owned(),
+                run: self
+                    .0
+                    .get::<Run>(format!("emulated_launch_{name}"))
+                    .map_err(missing)?,
+            })
+        }
+    }
+}
+
+impl Function<'_> {
+    /// Executes blocks, taking their numbers from `next`, until there are none left.
+    ///
+    /// # Safety
+    /// `arguments` are addresses of values that match the signature; spans are as long as the kernel
+    /// reads and writes.
+    pub(super) unsafe fn run(
+        &self,
+        launch: &Launch,
+        arguments: &[usize],
+        next: &AtomicU64,
+    ) -> Result<(), String> {
+        let shape = Shape {
+            grid: launch.grid,
+            block: launch.block,
+            shared_bytes: launch.shared_bytes,
+        };
+        let mut message: [c_char; 512] = [0; 512];
+        // SAFETY: all pointers are valid for the call; the caller answers for the arguments.
+        let failed = unsafe {
+            (self.run)(
+                &shape,
+                arguments.as_ptr(),
+                next,
+                message.as_mut_ptr(),
+                message.len(),
+            )
+        };
+        if failed == 0 {
+            return Ok(());
+        }
+        // SAFETY: snprintf ends the message with a zero byte.
+        Err(unsafe { CStr::from_ptr(message.as_ptr()) }
+            .to_string_lossy()
+            .into_owned())
+    }
+}

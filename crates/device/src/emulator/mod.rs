@@ -1,0 +1,181 @@
+//! The processor as a device: kernels are compiled as C++ against `language.h` and `runtime.h`, which
+//! execute blocks with fibers as threads. For tests; see `runtime.h` for what it checks.
+
+mod library;
+
+use std::cell::UnsafeCell;
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::launch::{Argument, Launch};
+use crate::{Args, DeviceError, Kernel, Span};
+use library::{Compiler, Library};
+
+/// Words before and behind every allocation; a kernel that changes them wrote out of range.
+const FENCE: usize = 64;
+const FENCE_WORD: u32 = 0xfefe_c0de;
+
+/// Below so many threads of a launch, starting a second system thread costs more than it saves.
+const THREADS_WORTH_SHARING: u64 = 8192;
+
+pub(crate) struct Emulator {
+    compiler: Compiler,
+    libraries: Mutex<HashMap<*const u8, Arc<Library>>>,
+}
+
+// SAFETY: the pointers are keys that are only compared.
+unsafe impl Send for Emulator {}
+// SAFETY: as above; the table is behind a mutex.
+unsafe impl Sync for Emulator {}
+
+impl Emulator {
+    pub(crate) fn new() -> Result<Self, DeviceError> {
+        Ok(Self {
+            compiler: Compiler::find()?,
+            libraries: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        "emulator"
+    }
+
+    /// Zeroed words between two fences.
+    pub(crate) fn alloc(&self, words: usize) -> u64 {
+        let mut memory = vec![0u32; words + 2 * FENCE];
+        memory[..FENCE].fill(FENCE_WORD);
+        memory[FENCE + words..].fill(FENCE_WORD);
+        let raw = Box::into_raw(memory.into_boxed_slice());
+        (raw.cast::<u32>().wrapping_add(FENCE)) as u64
+    }
+
+    pub(crate) fn free(&self, address: u64, words: usize) {
+        let start = (address as *mut u32).wrapping_sub(FENCE);
+        let raw = std::ptr::slice_from_raw_parts_mut(start, words + 2 * FENCE);
+        // SAFETY: exactly what `alloc` took out of its box; freed once, with the last handle.
+        drop(unsafe { Box::from_raw(raw) });
+    }
+
+    pub(crate) fn upload(&self, to: &Span, from: &[u32]) {
+        // SAFETY: the span lies inside its allocation and has the length of `from`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from.as_ptr(), to.address() as *mut u32, from.len())
+        }
+    }
+
+    pub(crate) fn download(&self, from: &Span, to: &mut [u32]) {
+        // SAFETY: the span lies inside its allocation and has the length of `to`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from.address() as *const u32, to.as_mut_ptr(), to.len())
+        }
+    }
+
+    pub(crate) fn copy(&self, from: &Span, to: &Span) {
+        // SAFETY: both spans lie inside their allocations and are equally long.
+        unsafe {
+            std::ptr::copy(
+                from.address() as *const u32,
+                to.address() as *mut u32,
+                from.len(),
+            )
+        }
+    }
+
+    pub(crate) fn fill_zero(&self, span: &Span) {
+        // SAFETY: the span lies inside its allocation.
+        unsafe { std::ptr::write_bytes(span.address() as *mut u32, 0, span.len()) }
+    }
+
+    /// # Safety
+    /// As `Device::launch`.
+    pub(crate) unsafe fn launch(
+        &self,
+        kernel: &Kernel,
+        launch: Launch,
+        args: &Args,
+    ) -> Result<(), DeviceError> {
+        let library = self.library(kernel)?;
+        let failure = |reason: String| DeviceError::Launch {
+            kernel: kernel.to_string(),
+            reason,
+        };
+        let function = library.function(kernel.function).map_err(failure)?;
+        let given: String = args.list.iter().map(Argument::letter).collect();
+        if given != function.signature {
+            return Err(failure(format!(
+                "parameters are \"{}\", arguments \"{given}\" (p pointer, i int, u unsigned, l u64, f float)",
+                function.signature
+            )));
+        }
+        // The kernel reads its arguments through raw pointers, on several threads.
+        let words: Vec<UnsafeCell<u64>> = args.words().into_iter().map(UnsafeCell::new).collect();
+        let pointers: Vec<usize> = words.iter().map(|w| w.get() as usize).collect();
+        let next = AtomicU64::new(0);
+        // SAFETY: the signature was compared; the caller answers for the spans.
+        let run = || unsafe { function.run(&launch, &pointers, &next) };
+        let helpers = helpers(&launch);
+        let outcomes: Vec<Result<(), String>> = std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
+            let mut outcomes = vec![run()];
+            outcomes.extend(
+                helpers
+                    .into_iter()
+                    .map(|h| h.join().unwrap_or_else(|_| Err("panic".to_owned()))),
+            );
+            outcomes
+        });
+        outcomes
+            .into_iter()
+            .collect::<Result<(), String>>()
+            .map_err(failure)?;
+        fences(args).map_err(failure)
+    }
+
+    fn library(&self, kernel: &Kernel) -> Result<Arc<Library>, DeviceError> {
+        let mut libraries = self
+            .libraries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let key = kernel.source.text.as_ptr();
+        if let Some(library) = libraries.get(&key) {
+            return Ok(Arc::clone(library));
+        }
+        let library = Arc::new(self.compiler.compile(kernel.source)?);
+        libraries.insert(key, Arc::clone(&library));
+        Ok(library)
+    }
+}
+
+/// System threads besides this one.
+fn helpers(launch: &Launch) -> u64 {
+    let blocks: u64 = launch.grid.iter().map(|&n| u64::from(n)).product();
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let worth = blocks * launch.threads() / THREADS_WORTH_SHARING;
+    cores.min(blocks).min(worth).saturating_sub(1)
+}
+
+/// Whether the words around all buffers of a launch are as they were.
+fn fences(args: &Args) -> Result<(), String> {
+    for (number, argument) in args.list.iter().enumerate() {
+        let Argument::Pointer(Some(span)) = argument else {
+            continue;
+        };
+        let (words, start) = (
+            span.buffer().len(),
+            span.address() - 4 * span.start() as u64,
+        );
+        let before = (start as *const u32).wrapping_sub(FENCE);
+        let behind = (start as *const u32).wrapping_add(words);
+        for (side, fence) in [("before", before), ("behind", behind)] {
+            // SAFETY: `alloc` placed FENCE words on either side.
+            let fence = unsafe { std::slice::from_raw_parts(fence, FENCE) };
+            if fence.iter().any(|&word| word != FENCE_WORD) {
+                return Err(format!(
+                    "wrote {side} the buffer of argument {number} ({words} words)"
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+// Sums and scalings of whole spans. One thread computes the elements thread_number(),
+// thread_number() + thread_count(), … of `n`.
+#include "common.cuh"
+
+// out = value
+extern "C" __global__ void fill(float* out, float value, u64 n) {
+    for (u64 i = thread_number(); i < n; i += thread_count()) out[i] = value;
+}
+
+// out = a + b; `out` may be `a` or `b`.
+extern "C" __global__ void add(const float* a, const float* b, float* out, u64 n) {
+    for (u64 i = thread_number(); i < n; i += thread_count()) out[i] = a[i] + b[i];
+}
+
+// out += a
+extern "C" __global__ void accumulate(const float* a, float* out, u64 n) {
+    for (u64 i = thread_number(); i < n; i += thread_count()) out[i] += a[i];
+}
+
+// out = factor · a; `out` may be `a`.
+extern "C" __global__ void scale(const float* a, float factor, float* out, u64 n) {
+    for (u64 i = thread_number(); i < n; i += thread_count()) out[i] = factor * a[i];
+}
