@@ -16,8 +16,11 @@
 
 mod cpu;
 mod exp;
+mod fixed;
 mod reference;
+mod running;
 mod sampled;
+mod tournament;
 
 #[cfg(test)]
 mod tests;
@@ -63,7 +66,7 @@ pub struct Saved {
     /// 1/|z| of every row; 0 for rows without a direction.
     inverse_length: Vec<f32>,
     /// Logarithm of the denominator of every query.
-    log_sum: Vec<f32>,
+    log_sum: Vec<f64>,
     /// Weight of every query's positive in the gradient: softmax − 1.
     positive_weight: Vec<f32>,
 }
