@@ -51,6 +51,8 @@ macro_rules! sources {
 }
 
 sources! {
+    /// Contrastive losses in streaming form.
+    CONTRASTIVE = "contrastive.cu";
     /// Sums and scalings of whole spans.
     ELEMENTWISE = "elementwise.cu";
     /// NCHW to NHWC and back.

@@ -11,7 +11,7 @@
 use super::exp::exp;
 use super::tournament::{Block, Tournament};
 use super::{Contrast, Saved};
-use crate::panels::{HALF, Line, Outer, Rows, WIDTH, padded, panels};
+use crate::panels::{HALF, Line, Outer, Rows, padded, panels};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;

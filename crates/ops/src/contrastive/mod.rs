@@ -15,6 +15,7 @@
 //! This is not an [`Op`](crate::Op) of network graphs: it starts from embeddings and ends in one number.
 
 mod cpu;
+mod device;
 mod exp;
 mod fixed;
 mod reference;
@@ -23,8 +24,11 @@ mod sampled;
 mod tournament;
 
 #[cfg(test)]
+mod device_tests;
+#[cfg(test)]
 mod tests;
 
+pub use device::{OnDevice, Version};
 pub use reference::{reference_gradient, reference_loss, reference_sampled};
 pub use sampled::{Sampled, dot};
 

@@ -7,7 +7,7 @@ const DIM: usize = 17;
 const TEMPERATURES: [f32; 3] = [0.07, 0.5, 5.0];
 
 /// All losses with a name, on `[z1; z2]`.
-fn losses(pairs: usize, dim: usize, t: f32) -> Vec<(&'static str, Contrast)> {
+pub(super) fn losses(pairs: usize, dim: usize, t: f32) -> Vec<(&'static str, Contrast)> {
     let all = [
         (
             "viewmaker-simclr",
@@ -35,7 +35,7 @@ fn uneven(pairs: usize, dim: usize, t: f32) -> Result<Contrast, ContrastError> {
 }
 
 /// Correlated views: the second is the first plus noise.
-fn embeddings(pairs: usize, dim: usize, seed: u64) -> Vec<f32> {
+pub(super) fn embeddings(pairs: usize, dim: usize, seed: u64) -> Vec<f32> {
     let random = |stream| {
         let mut x = vec![0.0; pairs * dim];
         Philox::new(seed, stream, 0).fill_uniform(&mut x);
@@ -49,12 +49,12 @@ fn embeddings(pairs: usize, dim: usize, seed: u64) -> Vec<f32> {
     first.iter().copied().chain(second).collect()
 }
 
-fn wide(x: &[f32]) -> Vec<f64> {
+pub(super) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|x| f64::from(*x)).collect()
 }
 
 /// Largest difference relative to the largest reference.
-fn error(got: &[f32], want: &[f64]) -> f64 {
+pub(super) fn error(got: &[f32], want: &[f64]) -> f64 {
     let differences = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).abs());
     let largest = want.iter().map(|w| w.abs()).fold(1e-12, f64::max);
     differences.fold(0.0, f64::max) / largest

@@ -1,0 +1,191 @@
+//! The streaming losses on a device: buffers, and the launches of `kernels/contrastive.cu`.
+
+use super::{Contrast, Excluded};
+use viewmaker_device::source::CONTRASTIVE;
+use viewmaker_device::{Args, Buffer, Device, DeviceError, Kernel, Launch, Span};
+
+static NORMALISE: Kernel = Kernel::new(&CONTRASTIVE, "normalise");
+static MEAN: Kernel = Kernel::new(&CONTRASTIVE, "mean");
+static PROJECT: Kernel = Kernel::new(&CONTRASTIVE, "project");
+static FORWARD_V1: Kernel = Kernel::new(&CONTRASTIVE, "forward_v1");
+static BACKWARD_V1: Kernel = Kernel::new(&CONTRASTIVE, "backward_v1");
+static FORWARD_V2: Kernel = Kernel::new(&CONTRASTIVE, "forward_v2");
+static BACKWARD_V2: Kernel = Kernel::new(&CONTRASTIVE, "backward_v2");
+
+/// Threads of a block where a block computes one row.
+const ROW_THREADS: u32 = 128;
+/// Rows of a tile, and components that a block of `backward_v2` computes.
+const TILE: usize = 64;
+const WIDTH: usize = 128;
+
+/// Which of the kernels computes a loss; a later one is faster and is tested against the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// One block a row: plain enough to be read at once.
+    V1,
+    /// Tiles of 64 × 64 similarities.
+    V2,
+}
+
+impl Version {
+    /// Every version, the plainest first.
+    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
+
+    /// The one to use.
+    pub const FASTEST: Self = Self::V2;
+}
+
+/// A loss on a device: its geometry, and memory of O(rows · dim) for what a pass leaves behind.
+#[derive(Debug)]
+pub struct OnDevice {
+    contrast: Contrast,
+    version: Version,
+    device: Device,
+    positives: Buffer,
+    unit: Buffer,
+    inverse_lengths: Buffer,
+    losses: Buffer,
+    log_sums: Buffer,
+    positive_weights: Buffer,
+}
+
+impl OnDevice {
+    /// Memory for `contrast` on `device`.
+    ///
+    /// # Errors
+    /// When the device has too little memory.
+    pub fn new(contrast: Contrast, device: &Device, version: Version) -> Result<Self, DeviceError> {
+        let (rows, queries) = (contrast.rows, contrast.queries());
+        let positives = device.alloc(queries)?;
+        let indices: Vec<u32> = contrast.positives.iter().map(|&p| p as u32).collect();
+        device.upload_u32(&positives.all(), &indices)?;
+        Ok(Self {
+            positives,
+            unit: device.alloc(rows * contrast.dim)?,
+            inverse_lengths: device.alloc(rows)?,
+            losses: device.alloc(queries)?,
+            log_sums: device.alloc(queries)?,
+            positive_weights: device.alloc(queries)?,
+            device: device.clone(),
+            version,
+            contrast,
+        })
+    }
+
+    /// Writes the loss of `z` (`rows × dim`) to `loss`, one word, and keeps what [`Self::backward`]
+    /// needs.
+    ///
+    /// # Errors
+    /// When a kernel does not compile or start.
+    ///
+    /// # Panics
+    /// When a span has another length.
+    pub fn forward(&self, z: &Span, loss: &Span) -> Result<(), DeviceError> {
+        let Contrast { rows, dim, .. } = self.contrast;
+        assert_eq!(z.len(), rows * dim, "elements of z");
+        assert_eq!(loss.len(), 1, "elements of loss");
+        let normalise = Args::new()
+            .span(z)
+            .span(&self.unit.all())
+            .span(&self.inverse_lengths.all())
+            .i32(rows as i32)
+            .i32(dim as i32);
+        let forward = Args::new()
+            .span(&self.unit.all())
+            .span(&self.positives.all())
+            .span(&self.losses.all())
+            .span(&self.log_sums.all())
+            .span(&self.positive_weights.all());
+        let queries = self.contrast.queries();
+        let (kernel, launch, forward) = match self.version {
+            Version::V1 => (
+                &FORWARD_V1,
+                Launch::linear(queries as u32, ROW_THREADS).with_shared(4 * dim as u32),
+                forward.i32(dim as i32),
+            ),
+            Version::V2 => (
+                &FORWARD_V2,
+                Launch::linear(queries.div_ceil(TILE) as u32, Launch::THREADS),
+                forward.i32(rows as i32).i32(dim as i32).i32(queries as i32),
+            ),
+        };
+        let mean = Args::new()
+            .span(&self.losses.all())
+            .i32(queries as i32)
+            .f32(self.contrast.offset as f32)
+            .span(loss);
+        // SAFETY: each list has the kernel's parameters in their order. `normalise` and the forward
+        // kernels read and write rows × dim elements of z and unit, one element a row or query of the
+        // others, and rows of `unit` that positives and keys name, which `Contrast` keeps below `rows`;
+        // `mean` reads one element a query and writes one.
+        unsafe {
+            let warps = Launch::over(32 * rows);
+            self.device.launch(&NORMALISE, warps, normalise)?;
+            self.device.launch(kernel, launch, self.settings(forward))?;
+            let one_block = Launch::linear(1, Launch::THREADS);
+            self.device.launch(&MEAN, one_block, mean)
+        }
+    }
+
+    /// Writes the gradient of the last [`Self::forward`] with respect to z, times `loss_grad`.
+    ///
+    /// # Errors
+    /// When a kernel does not compile or start.
+    ///
+    /// # Panics
+    /// When `grad` does not have `rows · dim` elements.
+    pub fn backward(&self, loss_grad: f32, grad: &Span) -> Result<(), DeviceError> {
+        let Contrast { rows, dim, .. } = self.contrast;
+        assert_eq!(grad.len(), rows * dim, "elements of grad");
+        let queries = self.contrast.queries();
+        let backward = Args::new()
+            .span(&self.unit.all())
+            .span(&self.positives.all())
+            .span(&self.log_sums.all())
+            .span(&self.positive_weights.all())
+            .span(grad)
+            .i32(rows as i32)
+            .i32(dim as i32)
+            .i32(queries as i32);
+        let (kernel, launch) = match self.version {
+            Version::V1 => {
+                let launch = Launch::linear(rows as u32, ROW_THREADS);
+                (&BACKWARD_V1, launch.with_shared(4 * dim as u32))
+            }
+            Version::V2 => {
+                let grid = [rows.div_ceil(TILE) as u32, dim.div_ceil(WIDTH) as u32, 1];
+                let launch = Launch::linear(1, Launch::THREADS);
+                (&BACKWARD_V2, Launch { grid, ..launch })
+            }
+        };
+        let scale = loss_grad / (queries as f32 * self.contrast.temperature);
+        let project = Args::new()
+            .span(&self.unit.all())
+            .span(&self.inverse_lengths.all())
+            .f32(scale)
+            .span(grad)
+            .i32(rows as i32)
+            .i32(dim as i32);
+        // SAFETY: each list has the kernel's parameters in their order; both kernels touch rows × dim
+        // elements of unit and grad, and one element a row or query of the others.
+        unsafe {
+            self.device
+                .launch(kernel, launch, self.settings(backward))?;
+            let warps = Launch::over(32 * rows);
+            self.device.launch(&PROJECT, warps, project)
+        }
+    }
+
+    /// The last four parameters of forward and backward kernels.
+    fn settings(&self, args: Args) -> Args {
+        let excluded = match self.contrast.excluded {
+            Excluded::Nothing => 0,
+            Excluded::Itself => 1,
+            Excluded::ItselfAndPositive => 2,
+        };
+        args.i32(self.contrast.keys.start as i32)
+            .i32(self.contrast.keys.end as i32)
+            .i32(excluded)
+            .f32(self.contrast.temperature.recip())
+    }
+}

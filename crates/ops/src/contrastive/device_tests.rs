@@ -1,0 +1,115 @@
+//! The kernels of devices against the reference, on every device that is there.
+
+use super::tests::{embeddings, error, losses, wide};
+use super::*;
+use viewmaker_device::Device;
+
+/// The emulator and the first card; what is missing is said.
+fn devices() -> Vec<Device> {
+    let found = [("emulator", Device::emulated()), ("CUDA", Device::cuda(0))];
+    let present = found.into_iter().filter_map(|(name, device)| match device {
+        Ok(device) => Some(device),
+        Err(reason) => {
+            println!("skipped on {name}: {reason}");
+            None
+        }
+    });
+    present.collect()
+}
+
+/// Loss and gradient, computed on `device`; the gradient's memory is full of NaN beforehand.
+fn gradient(
+    device: &Device,
+    version: Version,
+    contrast: &Contrast,
+    z: &[f32],
+    loss_grad: f32,
+) -> (f32, Vec<f32>) {
+    let run = || {
+        let on_device = OnDevice::new(contrast.clone(), device, version)?;
+        let (input, grad, loss) = (
+            device.alloc(z.len())?.all(),
+            device.alloc(z.len())?.all(),
+            device.alloc(1)?.all(),
+        );
+        let (mut value, mut gradient) = (vec![f32::NAN], vec![f32::NAN; z.len()]);
+        device.upload(&input, z)?;
+        device.upload(&grad, &gradient)?;
+        on_device.forward(&input, &loss)?;
+        on_device.backward(loss_grad, &grad)?;
+        device.download(&loss, &mut value)?;
+        device.download(&grad, &mut gradient)?;
+        Ok::<_, viewmaker_device::DeviceError>((value[0], gradient))
+    };
+    run().unwrap_or_else(|error| panic!("{device:?} {version:?}: {error}"))
+}
+
+#[test]
+fn kernels_agree_with_the_reference() {
+    // Below, at and above a tile (64 rows) and the width of a block (128 components).
+    for device in devices() {
+        for (pairs, dim) in [(2, 3), (3, 16), (32, 17), (33, 130), (70, 40)] {
+            for t in [0.07, 1.0] {
+                let z = embeddings(pairs, dim, pairs as u64);
+                for (name, contrast) in losses(pairs, dim, t) {
+                    let want = reference_loss(&contrast, &wide(&z));
+                    let slopes = reference_gradient(&contrast, &wide(&z), -1.5);
+                    for version in Version::ALL {
+                        let case = format!("{device:?} {version:?} {name} {pairs}×{dim} t={t}");
+                        let (loss, grad) = gradient(&device, version, &contrast, &z, -1.5);
+                        // Logits up to 1/t and their exponentials, all in single precision.
+                        let allowed = 1e-6 * f64::from(1.0 + 1.0 / t);
+                        let off = (f64::from(loss) - want).abs();
+                        assert!(off < allowed, "{case}: loss off by {off:e}");
+                        let off = error(&grad, &slopes);
+                        assert!(off < 3e-5, "{case}: gradient off by {off:e}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_are_finite_for_every_finite_input() {
+    let normal = embeddings(3, 5, 1);
+    let cases: [(&str, Vec<f32>); 7] = [
+        ("zero", vec![0.0; 30]),
+        ("constant", vec![0.3; 30]),
+        ("huge", normal.iter().map(|x| x * 1e38).collect()),
+        ("tiny", normal.iter().map(|x| x * 1e-25).collect()),
+        ("subnormal", vec![1e-44; 30]),
+        ("largest", vec![f32::MAX; 30]),
+        ("duplicates", normal[..5].repeat(6)),
+    ];
+    for device in devices() {
+        for (input, z) in &cases {
+            for t in [1e-4, 0.07, 1e4] {
+                for (name, contrast) in losses(3, 5, t) {
+                    for version in Version::ALL {
+                        let (loss, grad) = gradient(&device, version, &contrast, z, 1.0);
+                        let finite = loss.is_finite() && grad.iter().all(|g| g.is_finite());
+                        assert!(finite, "{device:?} {version:?} {name} of {input}, t={t}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_give_the_same_bits_again() {
+    let z = embeddings(40, 20, 3);
+    for device in devices() {
+        for (name, contrast) in losses(40, 20, 0.1) {
+            for version in Version::ALL {
+                let bits = || {
+                    let (loss, grad) = gradient(&device, version, &contrast, &z, 1.0);
+                    let bits: Vec<u32> = grad.iter().map(|x| x.to_bits()).collect();
+                    (loss.to_bits(), bits)
+                };
+                assert!(bits() == bits(), "{device:?} {version:?} {name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+// Contrastive losses and their gradients without the matrix of all similarities.
+//
+// crates/ops/src/contrastive says what is computed. All embeddings lie in one matrix z of rows × dim;
+// the first `queries` rows are queries, rows first_key .. last_key are keys, positives[i] is the key of
+// query i. `excluded` says what a query does not look at: 0 nothing, 1 itself, 2 itself and its positive.
+// The positive is kept apart from the other keys: softmax − 1 is all round-off when it is far ahead.
+//
+// Every output has one owner and every sum a fixed order: the same inputs give the same bits.
+//
+// Versions, each the measure of the next one:
+//   v1  one block for a row; whole rows are read for every similarity
+//   v2  tiles of 64 × 64 similarities in registers, operands through shared memory
+#include "common.cuh"
+
+// What a query does not look at, beside its positive.
+__device__ __forceinline__ bool is_other(int query, int key, int positive, int excluded) {
+    return key != positive && !(excluded != 0 && key == query);
+}
+
+// The logarithm of a sum of exponentials, while its terms arrive.
+struct LogSum {
+    float largest;
+    float sum;
+
+    __device__ __forceinline__ static LogSum none() { return {Max::identity(), 0.0f}; }
+
+    __device__ __forceinline__ void add(float logit) {
+        if (logit <= largest) {
+            sum += expf(logit - largest);
+        } else {
+            sum = sum * expf(largest - logit) + 1.0f;
+            largest = logit;
+        }
+    }
+
+    __device__ __forceinline__ static LogSum combine(LogSum a, LogSum b) {
+        float top = fmaxf(a.largest, b.largest);
+        if (top == Max::identity()) return none();
+        return {top, a.sum * expf(a.largest - top) + b.sum * expf(b.largest - top)};
+    }
+
+    __device__ __forceinline__ float value() const { return largest + logf(sum); }
+};
+
+// Writes what the forward pass knows of a query: its loss, the logarithm of its denominator, and the
+// weight softmax − 1 of its positive in the gradient.
+__device__ __forceinline__ void finish_query(int query, float positive, LogSum others, int excluded, float* losses,
+                                             float* log_sums, float* positive_weights) {
+    float rest = others.sum > 0.0f ? others.value() : Max::identity();
+    float lead = positive - rest;
+    if (excluded == 2) {
+        losses[query] = -lead;
+        log_sums[query] = rest;
+        positive_weights[query] = -1.0f;
+        return;
+    }
+    float loss = log1pf(expf(-fabsf(lead))) + fmaxf(-lead, 0.0f);
+    losses[query] = loss;
+    log_sums[query] = positive + loss;
+    positive_weights[query] = -1.0f / (1.0f + expf(lead));
+}
+
+// The derivative of a query's loss with respect to its logit with a key.
+__device__ __forceinline__ float weight(int query, int key, float logit, const unsigned* positives,
+                                        const float* log_sums, const float* positive_weights, int excluded) {
+    int positive = int(positives[query]);
+    if (key == positive) return positive_weights[query];
+    if (!is_other(query, key, positive, excluded)) return 0.0f;
+    return expf(logit - log_sums[query]);
+}
+
+// unit = z/|z| and 1/|z|, both 0 for rows without a direction (largest component below the square root
+// of the smallest normal number). One warp for a row. Scaled by the largest component, no square
+// overflows.
+extern "C" __global__ void normalise(const float* z, float* unit, float* inverse_lengths, int rows, int dim) {
+    int row = int(thread_number() / WARP_SIZE);
+    if (row >= rows) return;
+    const float* from = z + u64(row) * u64(dim);
+    float* to = unit + u64(row) * u64(dim);
+    float largest = 0.0f;
+    for (int d = lane_index(); d < dim; d += WARP_SIZE) largest = fmaxf(largest, fabsf(from[d]));
+    largest = warp_max(largest);
+    bool has_direction = largest >= 1.0842022e-19f;
+    float squares = 0.0f;
+    for (int d = lane_index(); d < dim; d += WARP_SIZE) {
+        float x = has_direction ? from[d] / largest : 0.0f;
+        squares += x * x;
+    }
+    squares = warp_sum(squares);
+    float scale = has_direction ? 1.0f / sqrtf(squares) : 0.0f;
+    for (int d = lane_index(); d < dim; d += WARP_SIZE) to[d] = has_direction ? from[d] / largest * scale : 0.0f;
+    if (lane_index() == 0) inverse_lengths[row] = has_direction ? scale / largest : 0.0f;
+}
+
+// out[0] = mean(values) + offset, summed in double precision by one block of 256 threads.
+extern "C" __global__ void __launch_bounds__(256) mean(const float* values, int count, float offset, float* out) {
+    __shared__ double partial[256];
+    double sum = 0.0;
+    for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) sum += double(values[i]);
+    partial[threadIdx.x] = sum;
+    for (int half = int(blockDim.x) / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (int(threadIdx.x) < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+    }
+    if (threadIdx.x == 0) out[0] = float(partial[0] / double(count) + double(offset));
+}
+
+// From gradients with respect to unit rows to those with respect to z, in place:
+// grad = scale · (g − u (u·g)) / |z|. One warp for a row.
+extern "C" __global__ void project(const float* unit, const float* inverse_lengths, float scale, float* grad, int rows,
+                                   int dim) {
+    int row = int(thread_number() / WARP_SIZE);
+    if (row >= rows) return;
+    const float* u = unit + u64(row) * u64(dim);
+    float* g = grad + u64(row) * u64(dim);
+    float along = 0.0f;
+    for (int d = lane_index(); d < dim; d += WARP_SIZE) along += u[d] * g[d];
+    along = warp_sum(along);
+    float factor = scale * inverse_lengths[row];
+    for (int d = lane_index(); d < dim; d += WARP_SIZE) g[d] = factor * (g[d] - u[d] * along);
+}
+
+// v1 ------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ float dot(const float* a, const float* b, int dim) {
+    float sum = 0.0f;
+    for (int d = 0; d < dim; ++d) sum += a[d] * b[d];
+    return sum;
+}
+
+// One block for a query, whose row lies in shared memory; a thread takes every blockDim-th key.
+extern "C" __global__ void forward_v1(const float* unit, const unsigned* positives, float* losses, float* log_sums,
+                                      float* positive_weights, int dim, int first_key, int last_key, int excluded,
+                                      float inverse_temperature) {
+    SHARED_MEMORY(float, own);
+    int query = int(blockIdx.x), positive = int(positives[query]);
+    for (int d = int(threadIdx.x); d < dim; d += int(blockDim.x)) own[d] = unit[u64(query) * u64(dim) + u64(d)];
+    __syncthreads();
+    LogSum others = LogSum::none();
+    for (int key = first_key + int(threadIdx.x); key < last_key; key += int(blockDim.x)) {
+        if (is_other(query, key, positive, excluded)) {
+            others.add(dot(own, unit + u64(key) * u64(dim), dim) * inverse_temperature);
+        }
+    }
+    float top = block_max(others.largest);
+    float scaled = others.sum > 0.0f ? others.sum * expf(others.largest - top) : 0.0f;
+    float sum = block_sum(scaled);
+    if (threadIdx.x == 0) {
+        float logit = dot(own, unit + u64(positive) * u64(dim), dim) * inverse_temperature;
+        finish_query(query, logit, {top, sum}, excluded, losses, log_sums, positive_weights);
+    }
+}
+
+// The gradient with respect to a unit row: Σ_j w_j u_j over all rows j, as a query from its keys and as a
+// key from the queries. One block for a row.
+extern "C" __global__ void __launch_bounds__(128)
+    backward_v1(const float* unit, const unsigned* positives, const float* log_sums, const float* positive_weights,
+                float* grad, int rows, int dim, int queries, int first_key, int last_key, int excluded,
+                float inverse_temperature) {
+    __shared__ float weights[128];
+    SHARED_MEMORY(float, own);
+    int row = int(blockIdx.x);
+    bool row_is_key = first_key <= row && row < last_key;
+    float* to = grad + u64(row) * u64(dim);
+    for (int d = int(threadIdx.x); d < dim; d += int(blockDim.x)) {
+        own[d] = unit[u64(row) * u64(dim) + u64(d)];
+        to[d] = 0.0f;
+    }
+    for (int first = 0; first < rows; first += int(blockDim.x)) {
+        __syncthreads();
+        int other = first + int(threadIdx.x);
+        bool as_query = row < queries && first_key <= other && other < last_key;
+        bool as_key = other < queries && row_is_key;
+        float sum = 0.0f;
+        if (as_query || as_key) {
+            float logit = dot(own, unit + u64(other) * u64(dim), dim) * inverse_temperature;
+            if (as_query) sum += weight(row, other, logit, positives, log_sums, positive_weights, excluded);
+            if (as_key) sum += weight(other, row, logit, positives, log_sums, positive_weights, excluded);
+        }
+        weights[threadIdx.x] = sum;
+        __syncthreads();
+        int count = min(int(blockDim.x), rows - first);
+        for (int d = int(threadIdx.x); d < dim; d += int(blockDim.x)) {
+            float part = 0.0f;
+            for (int k = 0; k < count; ++k) part += weights[k] * unit[u64(first + k) * u64(dim) + u64(d)];
+            to[d] += part;
+        }
+    }
+}
+
+// v2 ------------------------------------------------------------------------------------------------
+
+constexpr int TILE = 64;           // rows and columns of a tile of similarities
+constexpr int SIDE = 16;           // a block has SIDE × SIDE threads
+constexpr int EACH = TILE / SIDE;  // rows and columns of a thread
+constexpr int CHUNK = 16;          // components of the embeddings that are in shared memory at a time
+constexpr int WIDTH = 128;         // components of the gradient that a block computes
+constexpr int WIDE = WIDTH / SIDE;
+
+// The rows and the columns of a tile, transposed, one chunk of their components.
+struct Operands {
+    float rows[CHUNK][TILE + 4];
+    float columns[CHUNK][TILE + 4];
+};
+
+__device__ __forceinline__ void load_chunk(const float* unit, int first, int count, int dim, int chunk,
+                                           float (*to)[TILE + 4]) {
+    for (int i = int(threadIdx.x); i < TILE * CHUNK; i += SIDE * SIDE) {
+        int row = i / CHUNK, k = i % CHUNK;
+        bool inside = first + row < count && chunk + k < dim;
+        to[k][row] = inside ? unit[u64(first + row) * u64(dim) + u64(chunk + k)] : 0.0f;
+    }
+}
+
+// similarities[i][j] of row row0 + EACH·(thread / SIDE) + i and column column0 + EACH·(thread % SIDE) + j.
+// All threads of the block must call it.
+__device__ __forceinline__ void similarities_of_tile(const float* unit, int count, int dim, int row0, int column0,
+                                                     Operands& operands, float (&similarities)[EACH][EACH]) {
+    int y = int(threadIdx.x) / SIDE * EACH, x = int(threadIdx.x) % SIDE * EACH;
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+#pragma unroll
+        for (int j = 0; j < EACH; ++j) similarities[i][j] = 0.0f;
+    }
+    for (int chunk = 0; chunk < dim; chunk += CHUNK) {
+        __syncthreads();
+        load_chunk(unit, row0, count, dim, chunk, operands.rows);
+        load_chunk(unit, column0, count, dim, chunk, operands.columns);
+        __syncthreads();
+#pragma unroll
+        for (int k = 0; k < CHUNK; ++k) {
+            float a[EACH], b[EACH];
+#pragma unroll
+            for (int i = 0; i < EACH; ++i) {
+                a[i] = operands.rows[k][y + i];
+                b[i] = operands.columns[k][x + i];
+            }
+#pragma unroll
+            for (int i = 0; i < EACH; ++i) {
+#pragma unroll
+                for (int j = 0; j < EACH; ++j) similarities[i][j] += a[i] * b[j];
+            }
+        }
+    }
+}
+
+// One block for 64 queries. A thread keeps the sums of four queries over its columns; the 16 threads
+// that share these queries are neighbours in a warp and combine their sums at the end.
+extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
+    forward_v2(const float* unit, const unsigned* positives, float* losses, float* log_sums, float* positive_weights,
+               int rows, int dim, int queries, int first_key, int last_key, int excluded, float inverse_temperature) {
+    __shared__ Operands operands;
+    __shared__ float positive_logits[TILE];
+    int row0 = int(blockIdx.x) * TILE;
+    int y = int(threadIdx.x) / SIDE * EACH, x = int(threadIdx.x) % SIDE * EACH;
+    LogSum others[EACH];
+    int positive[EACH];
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+        others[i] = LogSum::none();
+        positive[i] = row0 + y + i < queries ? int(positives[row0 + y + i]) : -1;
+    }
+    for (int column0 = first_key; column0 < last_key; column0 += TILE) {
+        float logits[EACH][EACH];
+        similarities_of_tile(unit, rows, dim, row0, column0, operands, logits);
+#pragma unroll
+        for (int i = 0; i < EACH; ++i) {
+#pragma unroll
+            for (int j = 0; j < EACH; ++j) {
+                int query = row0 + y + i, key = column0 + x + j;
+                float logit = logits[i][j] * inverse_temperature;
+                if (key < last_key && key == positive[i]) positive_logits[y + i] = logit;
+                if (key < last_key && is_other(query, key, positive[i], excluded)) others[i].add(logit);
+            }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+        for (int distance = SIDE / 2; distance > 0; distance /= 2) {
+            LogSum other = {__shfl_xor_sync(FULL_WARP, others[i].largest, distance),
+                            __shfl_xor_sync(FULL_WARP, others[i].sum, distance)};
+            // The lower lane comes first on both sides, so that all 16 threads get the same bits.
+            bool lower = (int(threadIdx.x) & distance) == 0;
+            others[i] = lower ? LogSum::combine(others[i], other) : LogSum::combine(other, others[i]);
+        }
+    }
+    __syncthreads();  // the logits of the positives are there
+    if (x == 0) {
+        for (int i = 0; i < EACH; ++i) {
+            int query = row0 + y + i;
+            if (query < queries) {
+                finish_query(query, positive_logits[y + i], others[i], excluded, losses, log_sums, positive_weights);
+            }
+        }
+    }
+}
+
+// The weights of a tile, in shared memory.
+struct Weights {
+    float at[TILE][TILE + 1];
+};
+
+// grad[rows row0 .. row0 + 64][WIDTH components] = Σ_j w_j u_j. One block for 64 rows (grid.x) and 128
+// components (grid.y); it computes all tiles of its rows.
+extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
+    backward_v2(const float* unit, const unsigned* positives, const float* log_sums, const float* positive_weights,
+                float* grad, int rows, int dim, int queries, int first_key, int last_key, int excluded,
+                float inverse_temperature) {
+    __shared__ Operands operands;
+    __shared__ Weights weights;
+    __shared__ float values[CHUNK][WIDTH];
+    int row0 = int(blockIdx.x) * TILE, component0 = int(blockIdx.y) * WIDTH;
+    int y = int(threadIdx.x) / SIDE * EACH, x = int(threadIdx.x) % SIDE;
+    float sums[EACH][WIDE];
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+#pragma unroll
+        for (int j = 0; j < WIDE; ++j) sums[i][j] = 0.0f;
+    }
+    bool has_queries = row0 < queries, has_keys = row0 < last_key && first_key < row0 + TILE;
+    for (int column0 = 0; column0 < rows; column0 += TILE) {
+        bool asks = has_queries && column0 < last_key && first_key < column0 + TILE;
+        bool is_asked = has_keys && column0 < queries;
+        if (!asks && !is_asked) continue;
+        float logits[EACH][EACH];
+        similarities_of_tile(unit, rows, dim, row0, column0, operands, logits);
+#pragma unroll
+        for (int i = 0; i < EACH; ++i) {
+#pragma unroll
+            for (int j = 0; j < EACH; ++j) {
+                int row = row0 + y + i, column = column0 + x * EACH + j;
+                float logit = logits[i][j] * inverse_temperature, sum = 0.0f;
+                if (row < queries && first_key <= column && column < last_key) {
+                    sum += weight(row, column, logit, positives, log_sums, positive_weights, excluded);
+                }
+                if (column < queries && first_key <= row && row < last_key) {
+                    sum += weight(column, row, logit, positives, log_sums, positive_weights, excluded);
+                }
+                weights.at[y + i][x * EACH + j] = sum;
+            }
+        }
+        for (int chunk = 0; chunk < TILE; chunk += CHUNK) {
+            __syncthreads();
+            for (int i = int(threadIdx.x); i < CHUNK * WIDTH; i += SIDE * SIDE) {
+                int row = column0 + chunk + i / WIDTH, component = component0 + i % WIDTH;
+                bool inside = row < rows && component < dim;
+                values[i / WIDTH][i % WIDTH] = inside ? unit[u64(row) * u64(dim) + u64(component)] : 0.0f;
+            }
+            __syncthreads();
+#pragma unroll
+            for (int k = 0; k < CHUNK; ++k) {
+                float a[EACH], b[WIDE];
+#pragma unroll
+                for (int i = 0; i < EACH; ++i) a[i] = weights.at[y + i][chunk + k];
+#pragma unroll
+                for (int j = 0; j < WIDE; ++j) b[j] = values[k][x + j * SIDE];
+#pragma unroll
+                for (int i = 0; i < EACH; ++i) {
+#pragma unroll
+                    for (int j = 0; j < WIDE; ++j) sums[i][j] += a[i] * b[j];
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < EACH; ++i) {
+#pragma unroll
+        for (int j = 0; j < WIDE; ++j) {
+            int row = row0 + y + i, component = component0 + x + j * SIDE;
+            if (row < rows && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sums[i][j];
+        }
+    }
+}
