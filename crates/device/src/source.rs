@@ -62,7 +62,7 @@ sources! {
 }
 
 /// Every `.cuh` file of `kernels/`: what sources may include.
-pub static HEADERS: &[Source] = &[file!("common.cuh"), file!("philox.cuh")];
+pub static HEADERS: &[Source] = &[file!("common.cuh"), file!("mma.cuh"), file!("philox.cuh")];
 
 impl Source {
     /// The text with its includes in place, each once, and line numbers that lead back to the files.

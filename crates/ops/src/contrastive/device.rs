@@ -11,12 +11,19 @@ static FORWARD_V1: Kernel = Kernel::new(&CONTRASTIVE, "forward_v1");
 static BACKWARD_V1: Kernel = Kernel::new(&CONTRASTIVE, "backward_v1");
 static FORWARD_V2: Kernel = Kernel::new(&CONTRASTIVE, "forward_v2");
 static BACKWARD_V2: Kernel = Kernel::new(&CONTRASTIVE, "backward_v2");
+static ROUND_ROWS: Kernel = Kernel::new(&CONTRASTIVE, "round_rows");
+static FORWARD_V3: Kernel = Kernel::new(&CONTRASTIVE, "forward_v3");
+static BACKWARD_V3: Kernel = Kernel::new(&CONTRASTIVE, "backward_v3");
 
 /// Threads of a block where a block computes one row.
 const ROW_THREADS: u32 = 128;
-/// Rows of a tile, and components that a block of `backward_v2` computes.
+/// Threads of a block on tensor cores: four warps.
+const WARPS_THREADS: u32 = 128;
+/// Rows of a tile, and components that a block of a tiled backward pass computes.
 const TILE: usize = 64;
 const WIDTH: usize = 128;
+/// Oldest compute capability whose tensor cores multiply bfloat16.
+const TENSOR_CORES: (i32, i32) = (8, 0);
 
 /// Which of the kernels computes a loss; a later one is faster and is tested against the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +32,20 @@ pub enum Version {
     V1,
     /// Tiles of 64 × 64 similarities.
     V2,
+    /// The same on tensor cores: products of bfloat16, sums in single precision. The embeddings are
+    /// rounded to 8 bits, so that a logit is off by up to 0.004/t; from compute capability 8.0 on.
+    V3,
 }
 
 impl Version {
     /// Every version, the plainest first.
-    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
+    pub const ALL: [Self; 3] = [Self::V1, Self::V2, Self::V3];
 
-    /// The one to use.
-    pub const FASTEST: Self = Self::V2;
+    /// Whether `device` can execute it. The emulator can.
+    pub fn runs_on(self, device: &Device) -> bool {
+        let able = |capability| self != Self::V3 || capability >= TENSOR_CORES;
+        device.capability().is_none_or(able)
+    }
 }
 
 /// A loss on a device: its geometry, and memory of O(rows · dim) for what a pass leaves behind.
@@ -43,6 +56,8 @@ pub struct OnDevice {
     device: Device,
     positives: Buffer,
     unit: Buffer,
+    /// The unit rows in bfloat16, two components a word; empty where no kernel reads them.
+    halves: Buffer,
     inverse_lengths: Buffer,
     losses: Buffer,
     log_sums: Buffer,
@@ -54,14 +69,23 @@ impl OnDevice {
     ///
     /// # Errors
     /// When the device has too little memory.
+    ///
+    /// # Panics
+    /// When the version does not [run on](Version::runs_on) the device.
     pub fn new(contrast: Contrast, device: &Device, version: Version) -> Result<Self, DeviceError> {
+        assert!(version.runs_on(device), "{version:?} on {}", device.name());
         let (rows, queries) = (contrast.rows, contrast.queries());
+        let halves = match version {
+            Version::V1 | Version::V2 => 0,
+            Version::V3 => rows * words(contrast.dim),
+        };
         let positives = device.alloc(queries)?;
         let indices: Vec<u32> = contrast.positives.iter().map(|&p| p as u32).collect();
         device.upload_u32(&positives.all(), &indices)?;
         Ok(Self {
             positives,
             unit: device.alloc(rows * contrast.dim)?,
+            halves: device.alloc(halves)?,
             inverse_lengths: device.alloc(rows)?,
             losses: device.alloc(queries)?,
             log_sums: device.alloc(queries)?,
@@ -91,12 +115,13 @@ impl OnDevice {
             .i32(rows as i32)
             .i32(dim as i32);
         let forward = Args::new()
-            .span(&self.unit.all())
+            .span(&self.rows())
             .span(&self.positives.all())
             .span(&self.losses.all())
             .span(&self.log_sums.all())
             .span(&self.positive_weights.all());
         let queries = self.contrast.queries();
+        let blocks = queries.div_ceil(TILE) as u32;
         let (kernel, launch, forward) = match self.version {
             Version::V1 => (
                 &FORWARD_V1,
@@ -105,8 +130,16 @@ impl OnDevice {
             ),
             Version::V2 => (
                 &FORWARD_V2,
-                Launch::linear(queries.div_ceil(TILE) as u32, Launch::THREADS),
+                Launch::linear(blocks, Launch::THREADS),
                 forward.i32(rows as i32).i32(dim as i32).i32(queries as i32),
+            ),
+            Version::V3 => (
+                &FORWARD_V3,
+                Launch::linear(blocks, WARPS_THREADS),
+                forward
+                    .i32(rows as i32)
+                    .i32(words(dim) as i32)
+                    .i32(queries as i32),
             ),
         };
         let mean = Args::new()
@@ -114,13 +147,23 @@ impl OnDevice {
             .i32(queries as i32)
             .f32(self.contrast.offset as f32)
             .span(loss);
-        // SAFETY: each list has the kernel's parameters in their order. `normalise` and the forward
-        // kernels read and write rows × dim elements of z and unit, one element a row or query of the
-        // others, and rows of `unit` that positives and keys name, which `Contrast` keeps below `rows`;
+        let round = Args::new()
+            .span(&self.unit.all())
+            .span(&self.halves.all())
+            .i32(rows as i32)
+            .i32(dim as i32)
+            .i32(words(dim) as i32);
+        // SAFETY: each list has the kernel's parameters in their order. The kernels read and write
+        // rows × dim elements of z and unit, rows × words of the halves, one element a row or query of
+        // the others, and the rows that positives and keys name, which `Contrast` keeps below `rows`;
         // `mean` reads one element a query and writes one.
         unsafe {
             let warps = Launch::over(32 * rows);
             self.device.launch(&NORMALISE, warps, normalise)?;
+            if !self.halves.is_empty() {
+                let launch = Launch::over(self.halves.len());
+                self.device.launch(&ROUND_ROWS, launch, round)?;
+            }
             self.device.launch(kernel, launch, self.settings(forward))?;
             let one_block = Launch::linear(1, Launch::THREADS);
             self.device.launch(&MEAN, one_block, mean)
@@ -139,25 +182,29 @@ impl OnDevice {
         assert_eq!(grad.len(), rows * dim, "elements of grad");
         let queries = self.contrast.queries();
         let backward = Args::new()
-            .span(&self.unit.all())
+            .span(&self.rows())
             .span(&self.positives.all())
             .span(&self.log_sums.all())
             .span(&self.positive_weights.all())
             .span(grad)
             .i32(rows as i32)
-            .i32(dim as i32)
-            .i32(queries as i32);
-        let (kernel, launch) = match self.version {
+            .i32(dim as i32);
+        let tiled = |threads| Launch {
+            grid: [rows.div_ceil(TILE) as u32, dim.div_ceil(WIDTH) as u32, 1],
+            ..Launch::linear(1, threads)
+        };
+        let (kernel, launch, backward) = match self.version {
             Version::V1 => {
                 let launch = Launch::linear(rows as u32, ROW_THREADS);
-                (&BACKWARD_V1, launch.with_shared(4 * dim as u32))
+                (&BACKWARD_V1, launch.with_shared(4 * dim as u32), backward)
             }
-            Version::V2 => {
-                let grid = [rows.div_ceil(TILE) as u32, dim.div_ceil(WIDTH) as u32, 1];
-                let launch = Launch::linear(1, Launch::THREADS);
-                (&BACKWARD_V2, Launch { grid, ..launch })
+            Version::V2 => (&BACKWARD_V2, tiled(Launch::THREADS), backward),
+            Version::V3 => {
+                let backward = backward.i32(words(dim) as i32);
+                (&BACKWARD_V3, tiled(WARPS_THREADS), backward)
             }
         };
+        let backward = backward.i32(queries as i32);
         let scale = loss_grad / (queries as f32 * self.contrast.temperature);
         let project = Args::new()
             .span(&self.unit.all())
@@ -166,13 +213,22 @@ impl OnDevice {
             .span(grad)
             .i32(rows as i32)
             .i32(dim as i32);
-        // SAFETY: each list has the kernel's parameters in their order; both kernels touch rows × dim
-        // elements of unit and grad, and one element a row or query of the others.
+        // SAFETY: each list has the kernel's parameters in their order; the kernels touch rows × dim
+        // elements of unit and grad, rows × words of the halves, and one element a row or query of the
+        // others.
         unsafe {
             self.device
                 .launch(kernel, launch, self.settings(backward))?;
             let warps = Launch::over(32 * rows);
             self.device.launch(&PROJECT, warps, project)
+        }
+    }
+
+    /// The rows as the kernels of this version read them.
+    fn rows(&self) -> Span {
+        match self.version {
+            Version::V1 | Version::V2 => self.unit.all(),
+            Version::V3 => self.halves.all(),
         }
     }
 
@@ -188,4 +244,9 @@ impl OnDevice {
             .i32(excluded)
             .f32(self.contrast.temperature.recip())
     }
+}
+
+/// Words of a row in bfloat16: whole products of 16 components.
+const fn words(dim: usize) -> usize {
+    dim.next_multiple_of(16) / 2
 }

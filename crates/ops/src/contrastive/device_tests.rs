@@ -17,6 +17,20 @@ fn devices() -> Vec<Device> {
     present.collect()
 }
 
+/// The versions that the device can execute; what it cannot is said.
+fn versions(device: &Device) -> impl Iterator<Item = Version> {
+    Version::ALL.into_iter().filter(|version| {
+        let runs = version.runs_on(device);
+        if !runs {
+            println!(
+                "skipped {version:?} on {}: its card is too old",
+                device.name()
+            );
+        }
+        runs
+    })
+}
+
 /// Loss and gradient, computed on `device`; the gradient's memory is full of NaN beforehand.
 fn gradient(
     device: &Device,
@@ -54,15 +68,20 @@ fn kernels_agree_with_the_reference() {
                 for (name, contrast) in losses(pairs, dim, t) {
                     let want = reference_loss(&contrast, &wide(&z));
                     let slopes = reference_gradient(&contrast, &wide(&z), -1.5);
-                    for version in Version::ALL {
+                    for version in versions(&device) {
                         let case = format!("{device:?} {version:?} {name} {pairs}×{dim} t={t}");
                         let (loss, grad) = gradient(&device, version, &contrast, &z, -1.5);
-                        // Logits up to 1/t and their exponentials, all in single precision.
-                        let allowed = 1e-6 * f64::from(1.0 + 1.0 / t);
+                        // Per unit of 1/t: logits in single precision, or of components rounded to 8
+                        // bits, whose errors of up to 2⁻⁹ mostly cancel in a sum.
+                        let (logit, weight) = match version {
+                            Version::V1 | Version::V2 => (1e-6, 3e-5),
+                            Version::V3 => (2e-3, 1e-2 * f64::from(1.0 / t).max(1.0).sqrt()),
+                        };
+                        let allowed = logit * f64::from(1.0 + 1.0 / t);
                         let off = (f64::from(loss) - want).abs();
                         assert!(off < allowed, "{case}: loss off by {off:e}");
                         let off = error(&grad, &slopes);
-                        assert!(off < 3e-5, "{case}: gradient off by {off:e}");
+                        assert!(off < weight, "{case}: gradient off by {off:e}");
                     }
                 }
             }
@@ -86,7 +105,7 @@ fn kernels_are_finite_for_every_finite_input() {
         for (input, z) in &cases {
             for t in [1e-4, 0.07, 1e4] {
                 for (name, contrast) in losses(3, 5, t) {
-                    for version in Version::ALL {
+                    for version in versions(&device) {
                         let (loss, grad) = gradient(&device, version, &contrast, z, 1.0);
                         let finite = loss.is_finite() && grad.iter().all(|g| g.is_finite());
                         assert!(finite, "{device:?} {version:?} {name} of {input}, t={t}");
@@ -102,7 +121,7 @@ fn kernels_give_the_same_bits_again() {
     let z = embeddings(40, 20, 3);
     for device in devices() {
         for (name, contrast) in losses(40, 20, 0.1) {
-            for version in Version::ALL {
+            for version in versions(&device) {
                 let bits = || {
                     let (loss, grad) = gradient(&device, version, &contrast, &z, 1.0);
                     let bits: Vec<u32> = grad.iter().map(|x| x.to_bits()).collect();

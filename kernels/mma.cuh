@@ -1,0 +1,54 @@
+// Products of small matrices by a whole warp, on tensor cores where there are some.
+//
+// Matrices are spread over the lanes of a warp. With group = lane / 4 and pair = lane % 4, and words of two
+// bfloat16 whose lower half comes first:
+//   A (16 × 16)  a[0]: row group,     columns 2·pair, 2·pair + 1;   a[2]: the same row, columns + 8
+//                a[1]: row group + 8, the same columns;             a[3]: that row, columns + 8
+//   B (16 × 8)   b[0]: rows 2·pair, 2·pair + 1 of column group;     b[1]: rows + 8
+//   D (16 × 8)   d[0], d[1]: row group, columns 2·pair, 2·pair + 1; d[2], d[3]: row group + 8
+// Source of the layout: NVIDIA, PTX ISA, "Matrix fragments for mma.m16n8k16".
+#pragma once
+#include "common.cuh"
+
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+    return unsigned(float_to_bf16(low)) | unsigned(float_to_bf16(high)) << 16;
+}
+
+// D += A · B with sums in single precision. All 32 lanes must call it. Needs compute capability 8.0.
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if defined(VIEWMAKER_EMULATOR)
+    // Every lane fetches the two rows and the two columns that its results need.
+    int group = lane_index() / 4, pair = lane_index() % 4;
+    float rows[2][16], columns[2][16];
+    for (int from = 0; from < 4; ++from) {
+        for (int i = 0; i < 4; ++i) {
+            unsigned word = __shfl_sync(FULL_WARP, a[i], group * 4 + from);
+            float* to = rows[i % 2] + i / 2 * 8 + 2 * from;
+            to[0] = bf16_to_float(bf16(word & 0xffffu));
+            to[1] = bf16_to_float(bf16(word >> 16));
+        }
+        for (int column = 0; column < 2; ++column) {
+            for (int i = 0; i < 2; ++i) {
+                unsigned word = __shfl_sync(FULL_WARP, b[i], (2 * pair + column) * 4 + from);
+                float* to = columns[column] + i * 8 + 2 * from;
+                to[0] = bf16_to_float(bf16(word & 0xffffu));
+                to[1] = bf16_to_float(bf16(word >> 16));
+            }
+        }
+    }
+    for (int i = 0; i < 4; ++i) {
+        for (int k = 0; k < 16; ++k) d[i] += rows[i / 2][k] * columns[i % 2][k];
+    }
+#elif __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    // Launchers refuse older cards.
+    (void)d;
+    (void)a;
+    (void)b;
+    __trap();
+#endif
+}
