@@ -6,6 +6,7 @@
 
 use super::Settings;
 use crate::spectrum::{DYNAMIC_RANGE_DB, MelFilters, Padding, Stft, power_to_db, power_to_level};
+use std::borrow::Cow;
 
 /// Computes log-mel spectrograms of one setting. One serves all threads.
 #[derive(Clone, Debug)]
@@ -60,13 +61,15 @@ impl LogMel {
 
     /// Mel power, bands × frames in C order, of the first [`LogMel::window`] samples; fewer are
     /// followed by silence.
-    pub fn mel_power<T: Copy + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
-        let mut window: Vec<f64> = samples
-            .iter()
-            .take(self.samples)
-            .map(|&x| x.into())
-            .collect();
-        window.resize(self.samples, 0.0);
+    pub fn mel_power<T: Copy + Default + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
+        let window = match samples.get(..self.samples) {
+            Some(window) => Cow::Borrowed(window),
+            None => {
+                let mut window = samples.to_vec();
+                window.resize(self.samples, T::default());
+                Cow::Owned(window)
+            }
+        };
         let frames = self.frames();
         let mut out = vec![0.0; self.n_mels() * frames];
         let mut power = vec![0.0; self.stft.bins()];
@@ -82,7 +85,7 @@ impl LogMel {
     }
 
     /// The log-mel spectrogram in dB without a limit of its range, bands × frames in C order.
-    pub fn levels<T: Copy + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
+    pub fn levels<T: Copy + Default + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
         let mut values = self.mel_power(samples);
         square(&mut values);
         power_to_level(&mut values);
@@ -90,7 +93,7 @@ impl LogMel {
     }
 
     /// The log-mel spectrogram in dB, bands × frames in C order.
-    pub fn decibels<T: Copy + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
+    pub fn decibels<T: Copy + Default + Into<f64>>(&self, samples: &[T]) -> Vec<f64> {
         let mut values = self.mel_power(samples);
         mel_power_to_db(&mut values);
         values

@@ -79,10 +79,13 @@ fn opening(bytes: &[u8]) -> String {
 }
 
 /// Averages interleaved channels.
-fn mix_down(interleaved: &[f32], channels: usize) -> Vec<f32> {
+fn mix_down(interleaved: Vec<f32>, channels: usize) -> Vec<f32> {
+    if channels <= 1 {
+        return interleaved;
+    }
     let scale = 1.0 / channels as f32;
-    interleaved
-        .chunks_exact(channels)
+    let frames = interleaved.chunks_exact(channels);
+    frames
         .map(|frame| frame.iter().sum::<f32>() * scale)
         .collect()
 }

@@ -9,49 +9,68 @@ use std::path::Path;
 const EXPECTED: &str = "WAV with 8, 16, 24 or 32-bit integers or 32-bit floating point";
 
 pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Waveform, DataError> {
-    let mut reader = WavReader::new(Cursor::new(bytes))
+    let reader = WavReader::new(Cursor::new(bytes))
         .map_err(|e| DataError::format(path, "header", EXPECTED, describe(&e)))?;
     let spec = reader.spec();
-    let promised = reader.len();
-    let mut interleaved = Vec::with_capacity((promised as usize).min(bytes.len()));
-    let mut failure = None;
-    let mut keep = |sample: Result<f32, hound::Error>| match sample {
-        Ok(x) => {
-            interleaved.push(x);
-            true
-        }
-        Err(e) => {
-            failure = Some(e);
-            false
-        }
-    };
-    match spec.sample_format {
-        SampleFormat::Float => {
-            reader.samples::<f32>().all(&mut keep);
-        }
-        SampleFormat::Int => {
-            let scale = 0.5f64.powi(i32::from(spec.bits_per_sample) - 1);
-            let scaled = |x| (f64::from(x) * scale) as f32;
-            reader.samples::<i32>().all(|x| keep(x.map(scaled)));
-        }
-    }
-    if let Some(error) = failure {
-        let found = match error {
-            hound::Error::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => {
-                "the end of the file".to_owned()
-            }
-            hound::Error::IoError(e) if interleaved.len() < promised as usize => {
-                format!("the end of the file ({e})")
-            }
-            other => describe(&other),
-        };
-        let place = format!("sample {} of {promised}", interleaved.len());
-        return Err(DataError::format(path, place, "a sample", found));
-    }
+    let interleaved = match (spec.sample_format, spec.bits_per_sample) {
+        (SampleFormat::Int, 16) => all_at_once(path, reader, |x| {
+            f32::from(i16::from_le_bytes(x)) * (1.0 / 32_768.0)
+        }),
+        (SampleFormat::Float, 32) => all_at_once(path, reader, f32::from_le_bytes),
+        _ => one_by_one(path, reader),
+    }?;
     Ok(Waveform {
-        samples: mix_down(&interleaved, usize::from(spec.channels).max(1)),
+        samples: mix_down(interleaved, usize::from(spec.channels)),
         rate: spec.sample_rate,
     })
+}
+
+/// Samples of `N` bytes, which lie behind the header one after the other: many times as fast as
+/// reading them through the reader.
+fn all_at_once<const N: usize>(
+    path: &Path,
+    reader: WavReader<Cursor<&[u8]>>,
+    convert: impl Fn([u8; N]) -> f32,
+) -> Result<Vec<f32>, DataError> {
+    let promised = reader.len() as usize;
+    let rest = reader.into_inner();
+    let start = (rest.position() as usize).min(rest.get_ref().len());
+    let (samples, _) = rest.get_ref()[start..].as_chunks::<N>();
+    match samples.get(..promised) {
+        Some(samples) => Ok(samples.iter().copied().map(convert).collect()),
+        None => Err(DataError::format(
+            path,
+            format!("sample {} of {promised}", samples.len()),
+            "a sample",
+            "the end of the file",
+        )),
+    }
+}
+
+/// Samples of any other width.
+fn one_by_one(path: &Path, mut reader: WavReader<Cursor<&[u8]>>) -> Result<Vec<f32>, DataError> {
+    let promised = reader.len() as usize;
+    let scale = 0.5f64.powi(i32::from(reader.spec().bits_per_sample) - 1);
+    let mut interleaved = Vec::new();
+    for sample in reader.samples::<i32>() {
+        match sample {
+            Ok(x) => interleaved.push((f64::from(x) * scale) as f32),
+            Err(error) => {
+                let found = match error {
+                    hound::Error::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                        "the end of the file".to_owned()
+                    }
+                    hound::Error::IoError(e) if interleaved.len() < promised => {
+                        format!("the end of the file ({e})")
+                    }
+                    other => describe(&other),
+                };
+                let place = format!("sample {} of {promised}", interleaved.len());
+                return Err(DataError::format(path, place, "a sample", found));
+            }
+        }
+    }
+    Ok(interleaved)
 }
 
 /// What hound found, in the words of our messages.
