@@ -3,6 +3,8 @@
 
 #[path = "cli_cases/ablate.rs"]
 mod ablate;
+#[path = "cli_cases/bench.rs"]
+mod bench;
 #[path = "cli_cases/configs.rs"]
 mod configs;
 #[path = "cli_cases/end_to_end.rs"]

@@ -4,10 +4,10 @@ use super::args::{Args, Side};
 use super::fixtures::Check;
 use super::items::{Item, Work};
 use super::process::{Programs, Worker};
-use super::statistics::Spread;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
+use viewmaker::bench::Spread;
 use viewmaker::error::{Error, Result};
 
 /// Threads that OpenMP keeps spinning after its work must sleep before the other side runs.

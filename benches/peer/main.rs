@@ -19,7 +19,6 @@ mod process;
 mod report;
 mod runner;
 mod spectrogram;
-pub mod statistics;
 mod step;
 mod steps;
 pub mod worker;

@@ -12,6 +12,7 @@ fn help_teaches_by_example() {
         "objectives",
         "ablate",
         "study",
+        "bench",
     ] {
         let ran = run(Path::new("."), &[name, "--help"]);
         assert_eq!(ran.code, 0);

@@ -4,9 +4,9 @@
 use crate::peer::duel::compare;
 use crate::peer::fixtures::Check;
 use crate::peer::layers::LayerShape;
-use crate::peer::statistics::Spread;
 use crate::peer::worker::serve;
 use serde_json::{Value, json};
+use viewmaker::bench::Spread;
 use viewmaker_ops::{Dims, Forward, Mode, Op};
 
 /// Our answers to some requests.

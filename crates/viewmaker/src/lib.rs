@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ablate;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -2,6 +2,7 @@
 
 mod ablate;
 mod args;
+mod bench;
 mod config;
 mod eval;
 mod objectives;
@@ -51,6 +52,7 @@ enum Command {
     Objectives(objectives::ObjectivesArgs),
     Ablate(ablate::AblateArgs),
     Study(study::StudyArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// Runs the program on the arguments of the process.
@@ -83,6 +85,7 @@ fn run(command: Command) -> Result<()> {
         Command::Objectives(args) => objectives::run(args),
         Command::Ablate(args) => ablate::run(args, &interrupt()?),
         Command::Study(args) => study::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }
 

@@ -1,0 +1,6 @@
+//! How fast parts of training are on this machine, measured by the program itself.
+
+pub mod loss;
+mod statistics;
+
+pub use statistics::Spread;

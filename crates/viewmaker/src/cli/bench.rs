@@ -1,0 +1,212 @@
+//! `viewmaker bench`
+
+use super::output;
+use crate::bench::Spread;
+use crate::bench::loss::{LOSSES, Measured, Work};
+use crate::error::{Error, Result};
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::io::Write;
+use std::str::FromStr;
+use viewmaker_device::Device;
+use viewmaker_ops::contrastive::Version;
+
+/// Measure how fast parts of training are here.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Loss(LossArgs),
+}
+
+/// Contrastive losses in streaming form, without the N×N matrix.
+///
+/// Prints the median and the extremes of a forward pass and of a forward and a backward pass, and the
+/// speed of the products that similarities take in the forward pass (a backward pass takes at least
+/// twice as many). Times on a card are those of its own clock.
+#[derive(Debug, Args)]
+#[command(after_help = LOSS_EXAMPLES)]
+struct LossArgs {
+    /// Where to compute: auto, cpu, cuda, or cuda:N for card N.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Place,
+    /// Losses, with commas between them; without it all.
+    #[arg(long, value_name = "NAME", value_delimiter = ',',
+          value_parser = PossibleValuesParser::new(LOSSES.iter().map(|(name, _)| *name)))]
+    objective: Vec<String>,
+    /// Embeddings of both views together, with commas between several.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1024,4096",
+          value_parser = RangedU64ValueParser::<usize>::new().range(4..=1 << 22))]
+    embeddings: Vec<usize>,
+    /// Components of an embedding.
+    #[arg(long, value_name = "D", default_value_t = 128,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=8192))]
+    dim: usize,
+    /// Temperature.
+    #[arg(long, value_name = "T", default_value_t = 0.07)]
+    temperature: f32,
+    /// Measured repetitions.
+    #[arg(long, value_name = "N", default_value_t = 7,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    repeats: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  viewmaker bench loss";
+
+const LOSS_EXAMPLES: &str = "\
+Examples:
+  viewmaker bench loss --device cpu --embeddings 256,4096,16384
+  viewmaker bench loss --device cuda --objective ntxent --embeddings 8192,32768,131072 --json";
+
+/// What `--device` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Auto,
+    Cpu,
+    Cuda(usize),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let card = |number: &str| number.parse().map(Self::Cuda).ok();
+        let place = match text {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            "cuda" => Some(Self::Cuda(0)),
+            _ => text.strip_prefix("cuda:").and_then(card),
+        };
+        place.ok_or_else(|| "expected auto, cpu, cuda, or cuda:N with N from 0".to_owned())
+    }
+}
+
+impl Place {
+    /// The card to use; `None` is the processor. `auto` says once why it falls back.
+    fn open(self) -> Result<Option<Device>> {
+        match self {
+            Self::Cpu => Ok(None),
+            Self::Cuda(ordinal) => Device::cuda(ordinal)
+                .map(Some)
+                .map_err(|error| Error::failure(error.to_string())),
+            Self::Auto => match Device::cuda(0) {
+                Ok(device) => Ok(Some(device)),
+                Err(reason) => {
+                    // A closed standard error is no reason to stop.
+                    let _ = writeln!(std::io::stderr(), "on the CPU: {reason}");
+                    Ok(None)
+                }
+            },
+        }
+    }
+}
+
+pub(super) fn run(args: BenchArgs) -> Result<()> {
+    match args.what {
+        What::Loss(args) => loss(args),
+    }
+}
+
+fn loss(args: LossArgs) -> Result<()> {
+    if let Some(odd) = args.embeddings.iter().find(|n| !n.is_multiple_of(2)) {
+        let message = format!("--embeddings {odd}: two views make an even number");
+        return Err(Error::usage(message));
+    }
+    let device = args.device.open()?;
+    if !args.json {
+        output::print(&header())?;
+    }
+    let mut results = Vec::new();
+    for work in works(&args) {
+        let measured = match &device {
+            None => vec![work.on_cpu()?],
+            Some(device) => Version::ALL
+                .into_iter()
+                .filter(|version| version.runs_on(device))
+                .map(|version| work.on_device(device, version))
+                .collect::<Result<_>>()?,
+        };
+        for measured in measured {
+            if !args.json {
+                output::print(&row(&measured))?;
+            }
+            results.push(measured);
+        }
+    }
+    match args.json {
+        true => output::print_json(&json!({ "event": "result", "results": results })),
+        false => Ok(()),
+    }
+}
+
+/// Every combination that was asked for.
+fn works(args: &LossArgs) -> Vec<Work> {
+    let wanted = |name: &str| args.objective.is_empty() || args.objective.iter().any(|o| o == name);
+    let losses = LOSSES.iter().map(|(name, _)| *name).filter(|n| wanted(n));
+    let work = |loss, embeddings| Work {
+        loss,
+        embeddings,
+        dim: args.dim,
+        temperature: args.temperature,
+        repeats: args.repeats,
+    };
+    losses
+        .flat_map(|loss| args.embeddings.iter().map(move |&n| work(loss, n)))
+        .collect()
+}
+
+fn header() -> String {
+    format!(
+        "{:<17} {:>10} {:>5} {:<14} {:>26} {:>26} {:>9}",
+        "loss", "embeddings", "dim", "device", "forward", "forward + backward", "GFLOP/s"
+    )
+}
+
+fn row(measured: &Measured) -> String {
+    let device = match &measured.kernels {
+        Some(kernels) => format!("{} {kernels}", measured.device),
+        None => measured.device.clone(),
+    };
+    format!(
+        "{:<17} {:>10} {:>5} {device:<14} {:>26} {:>26} {:>9.0}",
+        measured.work.loss,
+        measured.work.embeddings,
+        measured.work.dim,
+        times(measured.forward),
+        times(measured.both),
+        measured.flops as f64 / measured.forward.median / 1e9,
+    )
+}
+
+/// Median and extremes in milliseconds.
+fn times(spread: Spread) -> String {
+    let Spread { median, min, max } = spread;
+    format!("{:.2} ms ({:.2}–{:.2})", 1e3 * median, 1e3 * min, 1e3 * max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_typed() {
+        let read = |text: &str| text.parse::<Place>().ok();
+        assert_eq!(read("auto"), Some(Place::Auto));
+        assert_eq!(read("cuda"), Some(Place::Cuda(0)));
+        assert_eq!(read("cuda:3"), Some(Place::Cuda(3)));
+        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

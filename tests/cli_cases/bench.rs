@@ -1,0 +1,60 @@
+use super::support::{run, succeed};
+use serde_json::Value;
+use std::path::Path;
+
+const SMALL: &[&str] = &[
+    "bench",
+    "loss",
+    "--embeddings=64,130",
+    "--dim=20",
+    "--repeats=2",
+];
+
+#[test]
+fn losses_are_measured_on_the_processor() {
+    let ran = succeed(Path::new("."), &[SMALL, &["--device=cpu"]].concat());
+    let rows: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(rows.len(), 1 + 4 * 2, "{}", ran.out);
+    let ran = succeed(
+        Path::new("."),
+        &[SMALL, &["--device=cpu", "--objective=dcl", "--json"]].concat(),
+    );
+    let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
+    let results = result["results"].as_array().expect("a list");
+    assert_eq!(results.len(), 2);
+    for result in results {
+        let time = |what: &str| result[what]["median"].as_f64().expect("seconds");
+        assert_eq!(result["loss"], "dcl");
+        assert!(0.0 < time("forward") && time("forward") < time("both"));
+        assert!(result["value"].as_f64().is_some_and(f64::is_finite));
+    }
+}
+
+/// Whether this machine has a card or not: a card that is not there is an error that says what was
+/// looked for, and `auto` computes anyway.
+#[test]
+fn a_missing_card_is_said() {
+    let args = [SMALL, &["--device=cuda:63", "--objective=dcl"]].concat();
+    let ran = run(Path::new("."), &args);
+    assert_eq!(ran.code, 1);
+    let told = ran.err.contains("libcuda.so") || ran.err.contains("no CUDA device 63");
+    assert!(told, "{}", ran.err);
+    let ran = succeed(Path::new("."), &[SMALL, &["--objective=dcl"]].concat());
+    let fell_back = ran.err.contains("on the CPU: ");
+    assert_eq!(ran.out.contains(" cpu "), fell_back, "{}", ran.err);
+}
+
+#[test]
+fn what_makes_no_loss_is_refused() {
+    let refused = |args: &[&str]| {
+        let ran = run(Path::new("."), &[&["bench", "loss"], args].concat());
+        assert_eq!(ran.code, 2, "{args:?}");
+        ran.err
+    };
+    let odd = refused(&["--embeddings=65", "--device=cpu"]);
+    assert!(odd.contains("--embeddings 65"), "{odd}");
+    let cold = refused(&["--temperature=0", "--device=cpu"]);
+    assert!(cold.contains("temperature from 1e-4"), "{cold}");
+    let place = refused(&["--device=gpu"]);
+    assert!(place.contains("cuda:N"), "{place}");
+}
