@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 use viewmaker_net::{Net, Node, Plan, PlannedNode, Purpose, ValueId};
-use viewmaker_ops::{Backward, Dims, Forward, Mode};
+use viewmaker_ops::{Again, Backward, Dims, Forward, Mode};
 
 /// What a backward pass should produce beside the parameter gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -192,6 +192,12 @@ impl Pass {
         progress.written[at.index()] = true;
         for planned in plan.nodes.iter().rev() {
             let node = &planned.node;
+            for &index in &planned.rebuild {
+                let again = &plan.nodes[index];
+                profiler.layer(&net, &again.node, plan.batch, Direction::Backward, || {
+                    self.rebuild_node(&net, &plan, weights, again);
+                });
+            }
             if progress.reaches(node, wanted) {
                 let grads = param_grads.as_deref_mut().filter(|_| wanted.params());
                 profiler.layer(&net, node, plan.batch, Direction::Backward, || {
@@ -203,6 +209,29 @@ impl Pass {
             if progress.needed[input.index()] && !progress.written[input.index()] {
                 self.arena[plan.grads[input.index()].clone()].fill(0.0);
             }
+        }
+    }
+
+    /// Computes the output of a node again, from inputs that were kept or are there again.
+    fn rebuild_node(&mut self, net: &Net, plan: &Plan, weights: &Weights, again: &PlannedNode) {
+        let node = &again.node;
+        let mut ranges = vec![
+            plan.rebuilt[node.output.index()].clone(),
+            again.saved.clone(),
+        ];
+        ranges.extend(node.inputs.iter().map(|v| seen_by_backward(plan, *v)));
+        let mut parts = carve(&mut self.arena, &ranges).into_iter();
+        let (output, saved) = (next(&mut parts), next(&mut parts));
+        let inputs: Vec<&[f32]> = parts.map(|part| &*part).collect();
+        if let Some(rebuilder) = node.op.rebuilder() {
+            rebuilder.rebuild(Again {
+                input_dims: &net.input_dims(node, plan.batch),
+                output_dims: net.dims(node.output, plan.batch),
+                inputs: &inputs,
+                params: &param_slices(net, node, &weights.params),
+                saved,
+                output,
+            });
         }
     }
 
@@ -220,7 +249,7 @@ impl Pass {
         // What the operation does not read may be overwritten by now.
         let reads = node.op.backward_reads();
         let kept = |value: &ValueId, kept: bool| match kept {
-            true => plan.values[value.index()].clone(),
+            true => seen_by_backward(plan, *value),
             false => 0..0,
         };
         let mut ranges = vec![
@@ -354,6 +383,15 @@ fn gradient_targets(
         Some(start..free)
     };
     planned.node.inputs.iter().map(target).collect()
+}
+
+/// Where the backward pass finds a value that it reads.
+fn seen_by_backward(plan: &Plan, value: ValueId) -> Range<usize> {
+    let again = &plan.rebuilt[value.index()];
+    match again.is_empty() {
+        true => plan.values[value.index()].clone(),
+        false => again.clone(),
+    }
 }
 
 fn param_slices<'a>(net: &Net, node: &Node, params: &'a [f32]) -> Vec<&'a [f32]> {

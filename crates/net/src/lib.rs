@@ -10,6 +10,7 @@ mod builder;
 mod fuse;
 mod graph;
 mod plan;
+mod rebuild;
 mod summary;
 
 pub mod zoo;

@@ -6,6 +6,7 @@
 
 use crate::fuse::fused;
 use crate::graph::{Net, Node, ValueId};
+use crate::rebuild::Needs;
 use std::ops::Range;
 
 /// What a plan must be able to do.
@@ -40,6 +41,9 @@ pub struct PlannedNode {
     pub backward_scratch: Range<usize>,
     /// Where the second and later contributions to a gradient are computed before they are added.
     pub accumulator: Range<usize>,
+    /// Nodes, by position, whose output is computed again into [`Plan::rebuilt`] right before the
+    /// backward pass of this one, in this order.
+    pub rebuild: Vec<usize>,
 }
 
 /// The memory of one network for one batch size; ranges count `f32` elements of the arena.
@@ -53,6 +57,8 @@ pub struct Plan {
     pub purpose: Purpose,
     /// Activation of every value of the net; empty for one that is never stored.
     pub values: Vec<Range<usize>>,
+    /// Where the backward pass finds the values that are computed again for it; empty for others.
+    pub rebuilt: Vec<Range<usize>>,
     /// Gradient of every value; empty ranges for [`Purpose::Inference`].
     pub grads: Vec<Range<usize>>,
     /// The operations in execution order.
@@ -69,11 +75,7 @@ impl Plan {
             Keep::Outputs => fused(net),
             Keep::Everything => net.nodes.clone(),
         };
-        let times = Timeline {
-            net,
-            nodes: &nodes,
-            purpose,
-        };
+        let times = Timeline::new(net, &nodes, purpose, keep);
         let values = (0..net.values.len()).map(ValueId);
         let lengths: Vec<usize> = values
             .clone()
@@ -85,6 +87,7 @@ impl Plan {
         let training = usize::from(purpose == Purpose::Training);
         let mut buffers = Vec::new();
         buffers.extend(values.clone().map(|v| times.activation(v, lengths[v.0])));
+        buffers.extend(values.clone().map(|v| times.rebuilt(v, lengths[v.0])));
         buffers.extend(values.map(|v| times.gradient(v, training * lengths[v.0])));
         for (index, node) in nodes.iter().enumerate() {
             let dims = net.input_dims(node, batch);
@@ -104,8 +107,10 @@ impl Plan {
             buffers.push(Buffer::at(backward, contributions));
         }
         let (ranges, len) = place(&buffers);
+        let mut before = times.needs.before.into_iter();
         let mut ranges = ranges.into_iter();
         let values = ranges.by_ref().take(net.values.len()).collect();
+        let rebuilt = ranges.by_ref().take(net.values.len()).collect();
         let grads = ranges.by_ref().take(net.values.len()).collect();
         let saved: Vec<Range<usize>> = ranges.by_ref().take(nodes.len()).collect();
         let mut next = || ranges.next().unwrap_or_default();
@@ -118,12 +123,14 @@ impl Plan {
                 forward_scratch: next(),
                 backward_scratch: next(),
                 accumulator: next(),
+                rebuild: before.next().unwrap_or_default(),
             });
         Self {
             batch,
             threads,
             purpose,
             values,
+            rebuilt,
             grads,
             nodes: nodes.collect(),
             len,
@@ -161,9 +168,26 @@ struct Timeline<'a> {
     net: &'a Net,
     nodes: &'a [Node],
     purpose: Purpose,
+    needs: Needs,
 }
 
-impl Timeline<'_> {
+impl<'a> Timeline<'a> {
+    fn new(net: &'a Net, nodes: &'a [Node], purpose: Purpose, keep: Keep) -> Self {
+        let backward = |node| 2 * nodes.len() - node;
+        let interface = |value| is_interface(net, value);
+        let kept = |value| keep == Keep::Everything || interface(value);
+        let needs = match purpose {
+            Purpose::Training => Needs::new(net, nodes, backward, kept),
+            Purpose::Inference => Needs::none(net, nodes),
+        };
+        Self {
+            net,
+            nodes,
+            purpose,
+            needs,
+        }
+    }
+
     fn backward(&self, node: usize) -> usize {
         2 * self.nodes.len() - node
     }
@@ -183,11 +207,11 @@ impl Timeline<'_> {
     }
 
     fn is_declared(&self, value: ValueId) -> bool {
-        self.net.outputs.iter().any(|&(_, v)| v == value)
+        is_declared(self.net, value)
     }
 
     fn is_interface(&self, value: ValueId) -> bool {
-        self.is_declared(value) || self.net.inputs.contains(&value)
+        is_interface(self.net, value)
     }
 
     /// False inside a chain of operations that are computed as one.
@@ -199,23 +223,30 @@ impl Timeline<'_> {
         let producer = self.producer(value);
         let first = producer.map_or(0, |i| i + 1);
         let mut last = self.consumers(value).last().map_or(first, |i| i + 1);
-        if self.purpose == Purpose::Training {
-            // The backward pass runs against the order of the nodes: the first one comes last.
-            let input_of = |&i: &usize| {
-                let node = &self.nodes[i];
-                let read = node.inputs.iter().take(node.op.backward_reads().inputs);
-                read.copied().any(|v| v == value)
-            };
-            let output_of = |&i: &usize| self.nodes[i].op.backward_reads().output;
-            let reader = self.consumers(value).find(input_of);
-            for node in [reader, producer.filter(output_of)].into_iter().flatten() {
-                last = last.max(self.backward(node));
-            }
+        if !self.is_rebuilt(value) {
+            let read = self.needs.spans[value.0].as_ref();
+            last = read.map_or(last, |span| last.max(*span.end()));
         }
         if self.is_interface(value) {
             last = self.end();
         }
         Buffer { len, first, last }
+    }
+
+    fn is_rebuilt(&self, value: ValueId) -> bool {
+        self.producer(value).is_some_and(|i| self.needs.rebuilds(i))
+    }
+
+    /// The copy of an activation that is computed again for the backward pass.
+    fn rebuilt(&self, value: ValueId, len: usize) -> Buffer {
+        match &self.needs.spans[value.0] {
+            Some(span) if self.is_rebuilt(value) => Buffer {
+                len,
+                first: *span.start(),
+                last: *span.end(),
+            },
+            _ => Buffer::at(0, 0),
+        }
     }
 
     fn gradient(&self, value: ValueId, len: usize) -> Buffer {
@@ -247,6 +278,14 @@ impl Timeline<'_> {
         let inputs = node.inputs.iter().filter(shared);
         inputs.map(|v| lengths[v.0]).sum()
     }
+}
+
+fn is_declared(net: &Net, value: ValueId) -> bool {
+    net.outputs.iter().any(|&(_, v)| v == value)
+}
+
+fn is_interface(net: &Net, value: ValueId) -> bool {
+    is_declared(net, value) || net.inputs.contains(&value)
 }
 
 /// Elements of a cache line; every buffer begins with one, so that whole registers are not split

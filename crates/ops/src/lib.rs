@@ -39,5 +39,6 @@ mod simd;
 
 pub use dims::Dims;
 pub use op::{
-    Backward, Follower, Forward, Init, Mode, Op, ParamSpec, Reads, ShapeError, StateSpec,
+    Again, Backward, Follower, Forward, Init, Mode, Op, ParamSpec, Reads, Rebuild, ShapeError,
+    StateSpec,
 };

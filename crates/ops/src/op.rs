@@ -151,6 +151,30 @@ pub struct Backward<'a, T> {
     pub scratch: &'a mut [T],
 }
 
+/// What computing an output a second time reads and writes.
+#[derive(Debug)]
+pub struct Again<'a> {
+    /// Shapes of the inputs.
+    pub input_dims: &'a [Dims],
+    /// Shape of the output.
+    pub output_dims: Dims,
+    /// The inputs of the forward pass.
+    pub inputs: &'a [&'a [f32]],
+    /// The parameters, as they were then.
+    pub params: &'a [&'a [f32]],
+    /// What the forward pass saved.
+    pub saved: &'a [f32],
+    /// The output, NHWC; every element is written.
+    pub output: &'a mut [f32],
+}
+
+/// An operation whose output is cheaper to compute again for the backward pass than to keep: one
+/// pass over memory and no sums.
+pub trait Rebuild {
+    /// Writes the output of the forward pass, bit by bit, without touching any state.
+    fn rebuild(&self, cx: Again<'_>);
+}
+
 /// Which values of the forward pass the backward pass of an operation reads: the others are not
 /// kept, and it finds empty slices in their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +264,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
             inputs: usize::MAX,
             output: true,
         }
+    }
+
+    /// How the output is computed a second time; `None` where it is kept instead.
+    fn rebuilder(&self) -> Option<&dyn Rebuild> {
+        None
     }
 
     /// What this operation is to one before it; `None` where nothing can absorb it.

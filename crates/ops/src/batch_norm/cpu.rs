@@ -3,7 +3,7 @@
 use super::BatchNorm;
 use crate::channel_norm::Tail;
 use crate::channel_norm::cpu::{Group, InputGrads, Stats, inv_std, moments};
-use crate::{Backward, Forward, Mode};
+use crate::{Again, Backward, Forward, Mode};
 
 /// Takes the statistics of the batch `x` into `saved` and moves the running ones.
 fn batch_statistics(
@@ -53,6 +53,11 @@ pub(crate) fn forward(op: &BatchNorm, tail: Tail, cx: Forward<'_, f32>) {
         Mode::Train => batch_statistics(op, cx.inputs[0], cx.state, cx.scratch, cx.saved),
         Mode::Eval => running_statistics(op, cx.state, cx.saved),
     }
+    group(cx.inputs[0], cx.saved, cx.params, tail).apply(cx.inputs.get(1).copied(), cx.output);
+}
+
+/// The output once more, with the statistics that the forward pass saved.
+pub(crate) fn rebuild(tail: Tail, cx: Again<'_>) {
     group(cx.inputs[0], cx.saved, cx.params, tail).apply(cx.inputs.get(1).copied(), cx.output);
 }
 

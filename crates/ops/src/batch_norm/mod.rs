@@ -15,7 +15,10 @@ mod reference;
 use crate::channel_norm::{self, Tail};
 use crate::conformance::Case;
 use crate::fused_norm::FusedNorm;
-use crate::{Backward, Dims, Follower, Forward, Mode, Op, ParamSpec, Reads, ShapeError, StateSpec};
+use crate::{
+    Again, Backward, Dims, Follower, Forward, Mode, Op, ParamSpec, Reads, Rebuild, ShapeError,
+    StateSpec,
+};
 use std::sync::Arc;
 
 /// Batch normalisation with scale, shift and running statistics.
@@ -85,6 +88,10 @@ impl Op for BatchNorm {
         Reads::INPUTS
     }
 
+    fn rebuilder(&self) -> Option<&dyn Rebuild> {
+        Some(self)
+    }
+
     fn forward(&self, cx: Forward<'_, f32>) {
         cpu::forward(self, Tail::default(), cx);
     }
@@ -103,6 +110,12 @@ impl Op for BatchNorm {
 
     fn reference_backward(&self, cx: Backward<'_, f64>) {
         reference::backward(self, cx);
+    }
+}
+
+impl Rebuild for BatchNorm {
+    fn rebuild(&self, cx: Again<'_>) {
+        cpu::rebuild(Tail::default(), cx);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Case, Sample};
 use crate::random::Philox;
-use crate::{Backward, Forward, Op};
+use crate::{Again, Backward, Forward, Op};
 use std::fmt;
 
 /// Which gradients are asked for.
@@ -69,6 +69,8 @@ impl<T> Gradients<T> {
 pub struct Results<T> {
     /// The output.
     pub output: Vec<T>,
+    /// The output computed a second time, by kernels that can.
+    pub rebuilt: Option<Vec<T>>,
     /// The state after the forward pass.
     pub state: Vec<Vec<T>>,
     /// The gradients.
@@ -124,6 +126,7 @@ pub fn reference(case: &Case, sample: &Sample) -> Result<Results<f64>, String> {
     });
     let results = Results {
         output,
+        rebuilt: None,
         state,
         gradients: Gradients {
             inputs: input_grads.into_iter().map(Some).collect(),
@@ -168,6 +171,18 @@ pub fn run_f32(
         scratch: &mut scratch,
     });
 
+    let rebuilt = op.rebuilder().map(|rebuilder| {
+        let mut output = vec![f32::NAN; output.len()];
+        rebuilder.rebuild(Again {
+            input_dims: &case.inputs,
+            output_dims: sample.output_dims,
+            inputs: &inputs,
+            params: &params,
+            saved: &saved,
+            output: &mut output,
+        });
+        output
+    });
     scratch.fill(f32::NAN);
     // What the operation says it does not read any more is gone by now.
     let reads = op.backward_reads();
@@ -203,6 +218,7 @@ pub fn run_f32(
     let params = param_grads.into_iter().map(|g| wanted.params.then_some(g));
     Results {
         output,
+        rebuilt,
         state,
         gradients: Gradients {
             inputs: input_grads,

@@ -17,7 +17,10 @@ use crate::batch_norm::{self, BatchNorm};
 use crate::channel_norm::Tail;
 use crate::conformance::{Case, InputKind};
 use crate::instance_norm::{self, InstanceNorm};
-use crate::{Backward, Dims, Follower, Forward, Mode, Op, ParamSpec, Reads, ShapeError, StateSpec};
+use crate::{
+    Again, Backward, Dims, Follower, Forward, Mode, Op, ParamSpec, Reads, Rebuild, ShapeError,
+    StateSpec,
+};
 use std::sync::Arc;
 
 /// The normalisation at the beginning of a [`FusedNorm`].
@@ -145,6 +148,11 @@ impl Op for FusedNorm {
         }
     }
 
+    /// A summand would have to be kept for it, which is as large as the output.
+    fn rebuilder(&self) -> Option<&dyn Rebuild> {
+        (!self.tail.add).then_some(self)
+    }
+
     fn fuse(&self, next: Follower) -> Option<Arc<dyn Op>> {
         let fused = self.then(next)?;
         Some(Arc::new(fused))
@@ -170,6 +178,15 @@ impl Op for FusedNorm {
 
     fn reference_backward(&self, cx: Backward<'_, f64>) {
         reference::backward(self.head(), self.tail, cx);
+    }
+}
+
+impl Rebuild for FusedNorm {
+    fn rebuild(&self, cx: Again<'_>) {
+        match &self.norm {
+            Norm::Batch(_) => batch_norm::cpu::rebuild(self.tail, cx),
+            Norm::Instance(_) => instance_norm::cpu::rebuild(self.tail, cx),
+        }
     }
 }
 

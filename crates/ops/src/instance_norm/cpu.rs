@@ -4,7 +4,7 @@
 use super::InstanceNorm;
 use crate::channel_norm::Tail;
 use crate::channel_norm::cpu::{Group, InputGrads, Stats, inv_std, moments};
-use crate::{Backward, Dims, Forward};
+use crate::{Again, Backward, Dims, Forward};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -32,6 +32,19 @@ pub(crate) fn forward(op: &InstanceNorm, tail: Tail, cx: Forward<'_, f32>) {
             let summand = inputs.get(1).map(|s| &s[of]);
             group(x, saved, params, tail).apply(summand, out);
         });
+}
+
+/// The output once more, with the statistics that the forward pass saved.
+pub(crate) fn rebuild(tail: Tail, cx: Again<'_>) {
+    let dims = cx.input_dims[0];
+    let (inputs, params) = (cx.inputs, cx.params);
+    let saved = cx.saved.par_chunks_exact(2 * dims.c);
+    let examples = cx.output.par_chunks_exact_mut(dims.example()).zip(saved);
+    examples.enumerate().for_each(|(n, (out, saved))| {
+        let of = example(dims, n);
+        let summand = inputs.get(1).map(|s| &s[of.clone()]);
+        group(&inputs[0][of], saved, params, tail).apply(summand, out);
+    });
 }
 
 fn example(dims: Dims, n: usize) -> Range<usize> {

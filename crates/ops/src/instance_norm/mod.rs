@@ -10,7 +10,7 @@ mod reference;
 use crate::channel_norm::{self, Tail};
 use crate::conformance::Case;
 use crate::fused_norm::FusedNorm;
-use crate::{Backward, Dims, Follower, Forward, Op, ParamSpec, Reads, ShapeError};
+use crate::{Again, Backward, Dims, Follower, Forward, Op, ParamSpec, Reads, Rebuild, ShapeError};
 use std::sync::Arc;
 
 /// Instance normalisation with scale and shift; parameters `weight` and `bias`.
@@ -63,6 +63,10 @@ impl Op for InstanceNorm {
         Reads::INPUTS
     }
 
+    fn rebuilder(&self) -> Option<&dyn Rebuild> {
+        Some(self)
+    }
+
     fn forward(&self, cx: Forward<'_, f32>) {
         cpu::forward(self, Tail::default(), cx);
     }
@@ -81,6 +85,12 @@ impl Op for InstanceNorm {
 
     fn reference_backward(&self, cx: Backward<'_, f64>) {
         reference::backward(self, cx);
+    }
+}
+
+impl Rebuild for InstanceNorm {
+    fn rebuild(&self, cx: Again<'_>) {
+        cpu::rebuild(Tail::default(), cx);
     }
 }
 

@@ -7,7 +7,7 @@ mod cpu;
 mod reference;
 
 use crate::conformance::Case;
-use crate::{Backward, Dims, Forward, Op, Reads, ShapeError};
+use crate::{Again, Backward, Dims, Forward, Op, Reads, Rebuild, ShapeError};
 
 /// Nearest ×2 upsampling to `height × width`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,10 @@ impl Op for Upsample {
         Reads::NOTHING
     }
 
+    fn rebuilder(&self) -> Option<&dyn Rebuild> {
+        Some(self)
+    }
+
     fn forward(&self, cx: Forward<'_, f32>) {
         cpu::forward(cx.input_dims[0], cx.output_dims, cx.inputs[0], cx.output);
     }
@@ -68,6 +72,13 @@ impl Op for Upsample {
         if let Some(grad) = cx.input_grads[0].as_deref_mut() {
             reference::backward(cx.input_dims[0], cx.output_dims, cx.output_grad, grad);
         }
+    }
+}
+
+/// A quarter of what it writes is all it reads.
+impl Rebuild for Upsample {
+    fn rebuild(&self, cx: Again<'_>) {
+        cpu::forward(cx.input_dims[0], cx.output_dims, cx.inputs[0], cx.output);
     }
 }
 
