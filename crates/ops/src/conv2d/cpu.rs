@@ -49,18 +49,21 @@ impl Algorithm {
     }
 
     /// What a summary calls it.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(super) fn name(&self, g: &Geometry) -> &'static str {
         match self {
             Self::Winograd(_) | Self::Strided(_) => "winograd",
             Self::Fourier(_) => "fourier",
-            Self::Direct => "direct",
+            Self::Direct => direct::name(g),
         }
     }
 
-    fn scratch_len(&self, g: &Geometry, threads: usize) -> usize {
+    /// Elements of working memory for outputs and input gradients, or for weight gradients.
+    fn scratch_len(&self, g: &Geometry, threads: usize, of_weights: bool) -> usize {
         match self {
             Self::Winograd(winograd) => winograd.scratch_len(threads),
-            Self::Strided(strided) => strided.scratch_len(threads),
+            // Its sums are nine times as large as the weights.
+            Self::Strided(strided) if of_weights => strided.sums_scratch(),
+            Self::Strided(strided) => strided.products_scratch(threads),
             Self::Fourier(fourier) => fourier.scratch_len(threads),
             Self::Direct => direct::scratch_len(g, threads),
         }
@@ -70,11 +73,12 @@ impl Algorithm {
 /// Elements of working memory for all passes.
 pub(super) fn scratch_len(g: &Geometry, threads: usize) -> usize {
     let passes = [
-        Algorithm::new(g),
-        Algorithm::of_input_gradient(g),
-        Algorithm::of_weight_gradient(g),
+        (Algorithm::new(g), false),
+        (Algorithm::of_input_gradient(g), false),
+        (Algorithm::of_weight_gradient(g), true),
     ];
-    let lens = passes.map(|algorithm| algorithm.scratch_len(g, threads.max(1)));
+    let lens =
+        passes.map(|(algorithm, of_weights)| algorithm.scratch_len(g, threads.max(1), of_weights));
     lens.into_iter()
         .fold(direct::TASKS * g.output.c, usize::max)
 }

@@ -107,7 +107,7 @@ impl Op for Conv2d {
 
     fn algorithm(&self, inputs: &[Dims]) -> Option<&'static str> {
         let geometry = self.geometry(inputs).ok()?;
-        Some(cpu::Algorithm::new(&geometry).name())
+        Some(cpu::Algorithm::new(&geometry).name(&geometry))
     }
 
     fn output(&self, inputs: &[Dims]) -> Result<Dims, ShapeError> {
@@ -243,6 +243,19 @@ pub fn cases() -> Vec<Case> {
         case(dims(3, 16, 15, 32), 48, 3, 2, Zero(1)),
         case(dims(80, 8, 7, 32), 16, 3, 2, Reflect(1)),
         case(dims(2, 17, 18, 64), 32, 3, 2, Zero(0)),
+        case(dims(67, 1, 1, 48), 40, 3, 1, Zero(1)),
+        case(dims(65, 2, 2, 40), 52, 3, 1, Zero(1)),
+        case(dims(130, 3, 3, 17), 33, 3, 1, Zero(1)),
+        case(dims(66, 4, 4, 24), 48, 3, 2, Zero(1)),
+        case(dims(3, 5, 6, 20), 35, 3, 2, Zero(1)),
+        case(dims(7, 9, 7, 20), 50, 1, 2, Zero(0)),
+        case(dims(70, 2, 2, 33), 20, 1, 2, Zero(0)),
+        case(dims(3, 7, 9, 40), 18, 1, 1, Zero(0)),
+        case(dims(2, 5, 6, 4), 6, 1, 1, Zero(1)),
+        case(dims(3, 12, 10, 3), 24, 3, 1, Zero(1)),
+        case(dims(2, 11, 13, 1), 16, 7, 2, Zero(3)),
+        case(dims(2, 9, 10, 2), 12, 5, 2, Reflect(2)),
+        case(dims(65, 4, 4, 32), 32, 3, 1, Zero(1)),
     ]
 }
 

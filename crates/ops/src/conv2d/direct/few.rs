@@ -2,17 +2,18 @@
 //!
 //! Activations are brought into the order `[position][example][channel]`. A row of products is an
 //! example, and only pairs of positions that a tap really connects are computed: on a map of one
-//! position that is one tap of nine.
+//! position that is one tap of nine. A task takes all positions of some examples through one panel
+//! of weights, so that the panel stays in the second-level cache.
 
 use super::super::geometry::{Geometry, Padding};
 use super::pack::{Order, Slots, pack};
-use super::{Product, Runs, run as dispatch};
-use crate::panels::{Line, Outer, padded};
+use super::{Runs, run as dispatch};
+use crate::panels::{Line, Outer, Rows, WIDTH, padded, panels};
 use crate::parallel::for_each_with_scratch;
 use rayon::prelude::*;
 
 /// Examples of one task.
-const EXAMPLES: usize = 32;
+const EXAMPLES: usize = 64;
 /// Rows of sums of one task of the weight gradient.
 const ROWS: usize = 64;
 
@@ -34,7 +35,7 @@ pub(super) struct Few {
 }
 
 impl Few {
-    /// `None` where most taps meet the input.
+    /// `None` where most taps meet the input and rows of outputs fill a block of products.
     pub(super) fn new(g: &Geometry) -> Option<Self> {
         let area = g.kernel * g.kernel;
         if !matches!(g.padding, Padding::Zero(_)) || g.output.area() > 16 || area == 1 {
@@ -59,7 +60,10 @@ impl Few {
                 slot,
             });
         }
-        (links.len() * 5 <= g.output.area() * area * 3).then_some(Self {
+        /// Output columns from which on an example is worth a product of its own.
+        const COLUMNS: usize = 4;
+        let sparse = links.len() * 5 <= g.output.area() * area * 3;
+        (sparse || g.output.w < COLUMNS).then_some(Self {
             geometry: *g,
             slots: Slots(slots),
             links,
@@ -87,10 +91,14 @@ impl Few {
         self.slots.0.len() * (ci * padded(co)).max(co * padded(ci))
     }
 
+    /// Elements of the results, panel after panel.
+    const fn results(&self, area: usize, columns: usize) -> usize {
+        area * self.geometry.input.n * padded(columns)
+    }
+
     pub(super) fn scratch_len(&self, threads: usize) -> usize {
         let (x, y) = self.lens();
-        let most = padded(self.geometry.input.c.max(self.geometry.output.c));
-        self.weights() + x + y + threads.max(1) * EXAMPLES * most
+        self.weights() + x + y + threads.max(1)
     }
 
     pub(super) fn forward(
@@ -102,20 +110,20 @@ impl Few {
         scratch: &mut [f32],
     ) {
         let g = &self.geometry;
-        let (panels, rest) = scratch.split_at_mut(self.weights());
-        let (x, lanes) = rest.split_at_mut(self.lens().0);
-        pack(g, weight, Order::InOut, &self.slots, panels);
+        let (weights, rest) = scratch.split_at_mut(self.weights());
+        let (x, rest) = rest.split_at_mut(self.lens().0);
+        let (y, lanes) = rest.split_at_mut(self.results(g.output.area(), g.output.c));
+        pack(g, weight, Order::InOut, &self.slots, weights);
         by_position(input, g.input.area(), g.input.c, x);
         let side = Side {
             from: x,
-            positions: g.input.area(),
             inner: g.input.c,
-            panels,
+            weights,
             columns: g.output.c,
             area: g.output.area(),
-            bias,
         };
-        self.products(&side, |link| (link.input, link.output), output, lanes);
+        self.products(&side, |link| (link.input, link.output), y, lanes);
+        self.by_example(y, (g.output.area(), g.output.c), bias, output);
     }
 
     pub(super) fn backward_input(
@@ -126,23 +134,24 @@ impl Few {
         scratch: &mut [f32],
     ) {
         let g = &self.geometry;
-        let (panels, rest) = scratch.split_at_mut(self.weights());
-        let (y, lanes) = rest.split_at_mut(self.lens().1);
-        pack(g, weight, Order::OutIn, &self.slots, panels);
+        let (weights, rest) = scratch.split_at_mut(self.weights());
+        let (y, rest) = rest.split_at_mut(self.lens().1);
+        let (x, lanes) = rest.split_at_mut(self.results(g.input.area(), g.input.c));
+        pack(g, weight, Order::OutIn, &self.slots, weights);
         by_position(output_grad, g.output.area(), g.output.c, y);
         let side = Side {
             from: y,
-            positions: g.output.area(),
             inner: g.output.c,
-            panels,
+            weights,
             columns: g.input.c,
             area: g.input.area(),
-            bias: None,
         };
-        self.products(&side, |link| (link.output, link.input), input_grad, lanes);
+        self.products(&side, |link| (link.output, link.input), x, lanes);
+        self.by_example(x, (g.input.area(), g.input.c), None, input_grad);
     }
 
-    /// For every position of `to`, the sum over its links of `from` times weights.
+    /// For every position of `to`, the sum over its links of `from` times weights:
+    /// `[panel][block of examples][position][example][column]`.
     fn products(
         &self,
         side: &Side<'_>,
@@ -151,33 +160,69 @@ impl Few {
         lanes: &mut [f32],
     ) {
         let n = self.geometry.input.n;
-        let example = side.area * side.columns;
-        let step = Self::step(side.inner);
-        let lane = EXAMPLES * padded(side.columns);
-        let tasks = to.chunks_mut(EXAMPLES * example).enumerate();
-        for_each_with_scratch(tasks, lanes, lane, |(task, to), line| {
-            let first = task * EXAMPLES;
-            for position in 0..side.area {
+        let (step, height) = (Self::step(side.inner), self.slots.0.len() * side.inner);
+        let panels = panels(side.columns).zip(to.chunks_mut(side.area * n * WIDTH));
+        let tasks = panels.flat_map(|(panel, to)| {
+            let blocks = to.chunks_mut(side.area * EXAMPLES * panel.len());
+            blocks.enumerate().map(move |task| (panel.clone(), task))
+        });
+        for_each_with_scratch(tasks, lanes, 1, |(panel, (block, to)), _| {
+            let width = panel.len();
+            let weights = &side.weights[panel.start * height..panel.end * height];
+            let count = to.len() / (side.area * width);
+            for (position, to) in to.chunks_exact_mut(count * width).enumerate() {
                 let links = self.links.iter().map(|link| (ends(link), link.slot));
                 let runs: Runs = links
                     .filter(|((_, to), _)| *to == position)
-                    .map(|((from, _), slot)| ((from * n + first) * step, slot * side.inner))
+                    .map(|((from, _), slot)| {
+                        let first = from * n + block * EXAMPLES;
+                        (first * step, slot * side.inner)
+                    })
                     .collect();
-                let product = Product {
-                    count: to.len() / example,
+                dispatch(Rows {
+                    count,
                     inner: side.inner,
                     runs: &runs,
                     from: side.from,
                     from_step: step,
-                    panels: side.panels,
-                    height: self.slots.0.len() * side.inner,
-                    columns: side.columns,
-                };
-                let to = &mut to[position * side.columns..];
-                product.write(to, example, side.bias, line);
+                    panels: weights,
+                    height,
+                    columns: width,
+                    to,
+                    to_step: width,
+                    add: false,
+                });
             }
         });
-        debug_assert_eq!(side.from.len(), side.positions * n * step);
+    }
+
+    /// Brings results back into the order of activations.
+    fn by_example(
+        &self,
+        results: &[f32],
+        (area, c): (usize, usize),
+        bias: Option<&[f32]>,
+        to: &mut [f32],
+    ) {
+        let n = self.geometry.input.n;
+        let examples = to.par_chunks_exact_mut(area * c).enumerate();
+        examples.for_each(|(example, to)| {
+            let (block, within) = (example / EXAMPLES, example % EXAMPLES);
+            let count = EXAMPLES.min(n - block * EXAMPLES);
+            for (position, to) in to.chunks_exact_mut(c).enumerate() {
+                for panel in panels(c) {
+                    let (width, held) = (panel.len(), panel.end.min(c) - panel.start);
+                    let row = (block * EXAMPLES * area + position * count + within) * width;
+                    let from = &results[panel.start * area * n + row..][..held];
+                    let to = &mut to[panel.start..][..held];
+                    to.copy_from_slice(from);
+                    if let Some(bias) = bias {
+                        let bias = &bias[panel.start..];
+                        to.iter_mut().zip(bias).for_each(|(to, bias)| *to += bias);
+                    }
+                }
+            }
+        });
     }
 
     /// The gradient of the weights, added to.
@@ -227,34 +272,36 @@ impl Few {
         self.add(sums, weight_grad);
     }
 
-    /// Adds sums `[slot][in][out, padded]` to the gradient.
+    /// Adds sums `[slot][in][out, padded]` to the gradient, a cache line of output channels at once.
     fn add(&self, sums: &[f32], weight_grad: &mut [f32]) {
+        const LINE: usize = 16;
         let g = &self.geometry;
         let (ci, area, columns) = (g.input.c, g.kernel * g.kernel, padded(g.output.c));
-        let kernels = weight_grad.par_chunks_exact_mut(ci * area).enumerate();
-        kernels.with_min_len(16).for_each(|(o, kernel)| {
-            for (slot, &tap) in self.slots.0.iter().enumerate() {
-                let rows = sums[slot * ci * columns..].chunks_exact(columns);
-                let taps = kernel[tap..].iter_mut().step_by(area);
-                taps.zip(rows).for_each(|(to, row)| *to += row[o]);
+        let blocks = weight_grad.par_chunks_mut(LINE * ci * area).enumerate();
+        blocks.for_each(|(block, to)| {
+            let count = to.len() / (ci * area);
+            for i in 0..ci {
+                for (slot, &tap) in self.slots.0.iter().enumerate() {
+                    let row = &sums[(slot * ci + i) * columns + block * LINE..][..count];
+                    for (o, sum) in row.iter().enumerate() {
+                        to[(o * ci + i) * area + tap] += sum;
+                    }
+                }
             }
         });
     }
 }
 
-/// What is multiplied and where it goes.
+/// What is multiplied and what comes of it.
 struct Side<'a> {
     from: &'a [f32],
-    /// Positions of `from`.
-    positions: usize,
     /// Channels of `from`.
     inner: usize,
-    panels: &'a [f32],
+    weights: &'a [f32],
     /// Channels of the result.
     columns: usize,
     /// Positions of the result.
     area: usize,
-    bias: Option<&'a [f32]>,
 }
 
 /// Copies `[example][position][channel]` to `[position][example][channel, padded]`.

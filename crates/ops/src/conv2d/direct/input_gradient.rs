@@ -179,7 +179,7 @@ fn write_phase(
 }
 
 /// Adds every position of the padded `plane` to the input position it mirrors.
-fn fold(g: &Geometry, plane: &[f32], input_grad: &mut [f32]) {
+pub(super) fn fold(g: &Geometry, plane: &[f32], input_grad: &mut [f32]) {
     let (c, w) = (g.input.c, g.input.w);
     let frame = Frame::of_input(g);
     input_grad.fill(0.0);

@@ -7,12 +7,16 @@
 //! subset of the kernel.
 //!
 //! Maps of a few positions ([`few`]) would read more frame than input. There the batch takes the
-//! part of the columns, and only the taps that ever meet the input are computed.
+//! part of the columns, and only the taps that ever meet the input are computed. Kernels of one tap
+//! ([`pointwise`]) have no rows to care for, and inputs of few channels ([`scatter`]) get their
+//! gradient from one product for all taps.
 
 mod few;
 pub(super) mod frame;
 mod input_gradient;
 pub(super) mod pack;
+mod pointwise;
+mod scatter;
 mod weight_gradient;
 
 use super::geometry::{Geometry, Padding};
@@ -21,7 +25,9 @@ use crate::parallel::for_each_with_scratch;
 use few::Few;
 use frame::Frame;
 use pack::{Order, Slots, pack};
+use pointwise::Pointwise;
 use pulp::{Arch, WithSimd};
+use scatter::Scatter;
 
 /// Tasks that every pass is cut into where the batch is large enough.
 pub(super) const TASKS: usize = 16;
@@ -39,18 +45,54 @@ impl Scratch {
     }
 }
 
+/// The form that computes a convolution.
+enum Form {
+    /// A map of few positions.
+    Few(Few),
+    /// A kernel of one tap.
+    Pointwise(Pointwise),
+    /// Row by row of framed examples.
+    Framed,
+}
+
+impl Form {
+    fn new(g: &Geometry) -> Self {
+        if let Some(pointwise) = Pointwise::new(g) {
+            return Self::Pointwise(pointwise);
+        }
+        Few::new(g).map_or(Self::Framed, Self::Few)
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Few(_) => "direct, by position",
+            Self::Pointwise(_) => "product",
+            Self::Framed => "direct",
+        }
+    }
+}
+
+/// What a summary calls it.
+pub(super) fn name(g: &Geometry) -> &'static str {
+    Form::new(g).name()
+}
+
 /// Elements of working memory for all passes.
 pub(super) fn scratch_len(g: &Geometry, threads: usize) -> usize {
-    if let Some(few) = Few::new(g) {
-        return few.scratch_len(threads);
+    let threads = threads.max(1);
+    match Form::new(g) {
+        Form::Few(few) => few.scratch_len(threads),
+        Form::Pointwise(pointwise) => pointwise.scratch_len(threads),
+        Form::Framed => {
+            let input = match Scatter::new(g) {
+                Some(scatter) => scatter.scratch(),
+                None => input_gradient::scratch(g),
+            };
+            let passes = [forward_scratch(g), input, weight_gradient::scratch(g)];
+            let lens = passes.into_iter().map(|s| s.len(threads));
+            lens.max().unwrap_or(0)
+        }
     }
-    let passes = [
-        forward_scratch(g),
-        input_gradient::scratch(g),
-        weight_gradient::scratch(g),
-    ];
-    let lens = passes.into_iter().map(|s| s.len(threads.max(1)));
-    lens.max().unwrap_or(0)
 }
 
 /// The output of a batch.
@@ -62,9 +104,21 @@ pub(super) fn forward(
     output: &mut [f32],
     scratch: &mut [f32],
 ) {
-    if let Some(few) = Few::new(g) {
-        return few.forward(input, weight, bias, output, scratch);
+    match Form::new(g) {
+        Form::Few(few) => few.forward(input, weight, bias, output, scratch),
+        Form::Pointwise(pointwise) => pointwise.forward(input, weight, bias, output, scratch),
+        Form::Framed => framed_forward(g, input, weight, bias, output, scratch),
     }
+}
+
+fn framed_forward(
+    g: &Geometry,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    scratch: &mut [f32],
+) {
     let Scratch { fixed, lane } = forward_scratch(g);
     let (panels, lanes) = scratch.split_at_mut(fixed);
     pack(g, weight, Order::InOut, &Slots::all(g), panels);
@@ -108,9 +162,15 @@ pub(super) fn backward_input(
     input_grad: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match Few::new(g) {
-        Some(few) => few.backward_input(output_grad, weight, input_grad, scratch),
-        None => input_gradient::run(g, output_grad, weight, input_grad, scratch),
+    match Form::new(g) {
+        Form::Few(few) => few.backward_input(output_grad, weight, input_grad, scratch),
+        Form::Pointwise(pointwise) => {
+            pointwise.backward_input(output_grad, weight, input_grad, scratch)
+        }
+        Form::Framed => match Scatter::new(g) {
+            Some(scatter) => scatter.run(output_grad, weight, input_grad, scratch),
+            None => input_gradient::run(g, output_grad, weight, input_grad, scratch),
+        },
     }
 }
 
@@ -122,9 +182,12 @@ pub(super) fn backward_weight(
     weight_grad: &mut [f32],
     scratch: &mut [f32],
 ) {
-    match Few::new(g) {
-        Some(few) => few.backward_weight(input, output_grad, weight_grad, scratch),
-        None => weight_gradient::run(g, input, output_grad, weight_grad, scratch),
+    match Form::new(g) {
+        Form::Few(few) => few.backward_weight(input, output_grad, weight_grad, scratch),
+        Form::Pointwise(pointwise) => {
+            pointwise.backward_weight(input, output_grad, weight_grad, scratch)
+        }
+        Form::Framed => weight_gradient::run(g, input, output_grad, weight_grad, scratch),
     }
 }
 

@@ -44,17 +44,23 @@ pub(in super::super) fn pack(
         rest = tail;
         (panel, head)
     });
+    // Weights are read in the order in which they lie; what is written of a block of rows stays in
+    // the first-level cache.
+    const ROWS: usize = 8;
     tasks.par_bridge().for_each(|(panel, to)| {
-        let width = panel.len();
-        let lanes = width.min(columns - panel.start);
-        for row in 0..rows {
-            for (slot, &tap) in slots.0.iter().enumerate() {
-                let (to, tail) = to[(slot * rows + row) * width..][..width].split_at_mut(lanes);
-                let from = &weight[row * steps.0 + panel.start * steps.1 + tap..];
-                for (to, from) in to.iter_mut().zip(from.iter().step_by(steps.1)) {
-                    *to = *from;
+        let (width, held) = (panel.len(), panel.len().min(columns - panel.start));
+        if held < width {
+            to.fill(0.0);
+        }
+        for first in (0..rows).step_by(ROWS) {
+            let block = first..rows.min(first + ROWS);
+            for (lane, row) in (0..held).flat_map(|lane| block.clone().map(move |row| (lane, row)))
+            {
+                let at = row * steps.0 + (panel.start + lane) * steps.1;
+                let kernel = &weight[at..at + area];
+                for (slot, &tap) in slots.0.iter().enumerate() {
+                    to[(slot * rows + row) * width + lane] = kernel[tap];
                 }
-                tail.fill(0.0);
             }
         }
     });

@@ -1,7 +1,8 @@
 //! The gradient of the weights.
 //!
-//! The batch is cut into parts, and the kernel into its rows; each pair has sums of its own. A task
-//! takes enough examples at once that the sums are worth loading.
+//! The batch is cut into parts, and the kernel into its rows where its sums would not stay in the
+//! second-level cache; each pair has sums of its own. A task takes enough examples at once that the
+//! sums are worth loading.
 
 use super::super::geometry::Geometry;
 use super::frame::Frame;
@@ -12,6 +13,8 @@ use rayon::prelude::*;
 
 /// Elements of all partial sums together.
 const PARTIAL_ELEMENTS: usize = 3 << 20;
+/// Elements of the sums of a kernel up to which one task has them all.
+const WHOLE_ELEMENTS: usize = 192 << 10;
 /// Positions that are summed before the sums are stored.
 const POSITIONS: usize = 256;
 /// Output channels handled together when the sums are added up: one cache line.
@@ -24,6 +27,8 @@ struct Plan {
     group: usize,
     /// Parts of the batch, each with partial sums of the whole kernel.
     parts: usize,
+    /// Rows of the kernel of one task.
+    rows: usize,
 }
 
 impl Plan {
@@ -32,10 +37,12 @@ impl Plan {
         let groups = g.output.n.div_ceil(group);
         let sums = g.fan_in() * padded(g.output.c);
         let most = (PARTIAL_ELEMENTS / sums).max(1);
+        let rows = if sums <= WHOLE_ELEMENTS { g.kernel } else { 1 };
         Self {
             frame: Frame::of_input(g),
             group,
-            parts: TASKS.div_ceil(g.kernel).min(most).min(groups),
+            parts: (TASKS * rows).div_ceil(g.kernel).min(most).min(groups),
+            rows,
         }
     }
 
@@ -67,9 +74,11 @@ pub(super) fn run(
     let plan = Plan::new(g);
     let Scratch { fixed, lane } = scratch(g);
     let (partials, lanes) = scratch_memory.split_at_mut(fixed);
-    let rows = partials.chunks_exact_mut(g.kernel * g.input.c * padded(g.output.c));
-    for_each_with_scratch(rows.enumerate(), lanes, lane, |(task, sums), lane| {
-        let (p, ky) = (task / g.kernel, task % g.kernel);
+    let row = g.kernel * g.input.c * padded(g.output.c);
+    let tasks = partials.chunks_exact_mut(plan.rows * row).enumerate();
+    for_each_with_scratch(tasks, lanes, lane, |(task, sums), lane| {
+        let each = g.kernel / plan.rows;
+        let (p, first_row) = (task / each, task % each * plan.rows);
         let groups = part(g.output.n.div_ceil(plan.group), plan.parts, p);
         let mut add = false;
         for group in groups {
@@ -78,7 +87,7 @@ pub(super) fn run(
             add_group(
                 g,
                 &plan,
-                (first, count, ky),
+                (first, count, first_row),
                 input,
                 output_grad,
                 (sums, add),
@@ -93,11 +102,11 @@ pub(super) fn run(
     add_partials(g, partials, weight_grad);
 }
 
-/// Sums over a group of examples for one row of the kernel.
+/// Sums over a group of examples for the rows of the kernel of a task.
 fn add_group(
     g: &Geometry,
     plan: &Plan,
-    (first, count, ky): (usize, usize, usize),
+    (first, count, first_row): (usize, usize, usize),
     input: &[f32],
     output_grad: &[f32],
     (sums, add): (&mut [f32], bool),
@@ -132,26 +141,29 @@ fn add_group(
         0 => g.input.example(),
         size => size,
     };
-    let lines: Vec<Line> = (0..count)
-        .flat_map(|n| (0..g.output.h).map(move |oy| (n, oy)))
-        .map(|(n, oy)| Line {
-            a: n * size + plan.frame.at(oy * g.stride + ky, 0),
-            b: (n * g.output.h + oy) * g.output.w * columns,
-            count: g.output.w,
-        })
-        .collect();
-    dispatch(Outer {
-        lines: &lines,
-        a: from,
-        a_step: g.stride * g.input.c,
-        height: g.kernel * g.input.c,
-        b: grad,
-        b_step: columns,
-        columns,
-        to: sums,
-        to_step: columns,
-        add,
-    });
+    let rows = sums.chunks_exact_mut(g.kernel * g.input.c * columns);
+    for (ky, to) in (first_row..).zip(rows) {
+        let lines: Vec<Line> = (0..count)
+            .flat_map(|n| (0..g.output.h).map(move |oy| (n, oy)))
+            .map(|(n, oy)| Line {
+                a: n * size + plan.frame.at(oy * g.stride + ky, 0),
+                b: (n * g.output.h + oy) * g.output.w * columns,
+                count: g.output.w,
+            })
+            .collect();
+        dispatch(Outer {
+            lines: &lines,
+            a: from,
+            a_step: g.stride * g.input.c,
+            height: g.kernel * g.input.c,
+            b: grad,
+            b_step: columns,
+            columns,
+            to,
+            to_step: columns,
+            add,
+        });
+    }
 }
 
 /// Adds the sum of all partial gradients, each `[ky][kx][in][out, padded]`, first to last.

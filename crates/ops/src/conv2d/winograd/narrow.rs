@@ -18,15 +18,24 @@ pub(super) fn block(ci: usize, co: usize) -> usize {
     (BLOCK_ELEMENTS / width).clamp(BLOCK_TILES.0, BLOCK_TILES.1)
 }
 
+/// Cuts `count` into an even number of pieces of at most `most`: a few small examples should not be
+/// one large piece and a small one. Returns the size of a piece.
+fn even(count: usize, most: usize) -> usize {
+    let pieces = count.div_ceil(most).next_multiple_of(2);
+    count.div_ceil(pieces).max(1)
+}
+
 impl Winograd {
     /// Strips (rows of tiles) of a block of outputs.
     fn strips(&self) -> usize {
-        (self.block / self.tiles.columns).max(1)
+        let all = self.geometry().output.n * self.tiles.rows;
+        even(all, (self.block / self.tiles.columns).max(1))
     }
 
     /// Examples of a block of input gradients.
     fn group(&self) -> usize {
-        (self.block / self.tiles.per_example()).max(1)
+        let most = (self.block / self.tiles.per_example()).max(1);
+        even(self.geometry().output.n, most)
     }
 
     /// Elements of a lane: the transformed inputs and outputs of `tiles` tiles.

@@ -94,12 +94,21 @@ impl Strided {
         (side(g.input.c, true), side(g.output.c, false))
     }
 
-    /// Elements of working memory for all passes.
-    pub(in crate::conv2d) fn scratch_len(&self, threads: usize) -> usize {
-        let g = self.geometry();
+    /// Elements of the transformed tiles of a chunk on both sides.
+    fn tiles_len(&self) -> usize {
         let (x, y) = self.sides(self.examples * self.tiles.per_example());
-        let weights = kernels::packed_len(g) + threads * kernels::matrix_len(g);
-        weights.max(kernels::sums_len(g)) + x.len() + y.len()
+        x.len() + y.len()
+    }
+
+    /// Elements of working memory for outputs and input gradients.
+    pub(in crate::conv2d) fn products_scratch(&self, threads: usize) -> usize {
+        let g = self.geometry();
+        kernels::packed_len(g) + threads * kernels::matrix_len(g) + self.tiles_len()
+    }
+
+    /// The same for weight gradients.
+    pub(in crate::conv2d) fn sums_scratch(&self) -> usize {
+        kernels::sums_len(self.geometry()) + self.tiles_len()
     }
 
     /// Chunks of examples.

@@ -18,7 +18,7 @@ fn inputs(g: &Geometry) -> [Vec<f32>; 3] {
 fn all(strided: &Strided) -> [Vec<f32>; 3] {
     let g = strided.geometry();
     let [x, w, dy] = inputs(g);
-    let mut scratch = vec![f32::NAN; strided.scratch_len(3)];
+    let mut scratch = vec![f32::NAN; strided.products_scratch(3).max(strided.sums_scratch())];
     let [mut y, mut dx] = [g.output.len(), g.input.len()].map(|n| vec![f32::NAN; n]);
     let mut dw = vec![0.0; w.len()];
     strided.forward(&x, &w, None, &mut y, &mut scratch);

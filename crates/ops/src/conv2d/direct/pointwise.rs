@@ -1,0 +1,240 @@
+//! Kernels of one tap: a product of positions with a matrix.
+//!
+//! At a stride, the positions that take part are brought together first, as many as a panel of
+//! weights is worth loading for, whichever row or example they belong to.
+
+use super::super::geometry::{Geometry, Padding};
+use super::pack::{Order, Slots, pack};
+use super::{Product, Scratch, TASKS, run as dispatch, weight_gradient};
+use crate::panels::{Line, Outer, padded, panels};
+use crate::parallel::{for_each_with_scratch, part};
+use std::ops::Range;
+
+/// Positions that are multiplied at once.
+const ROWS: usize = 128;
+/// Elements of all partial sums of a weight gradient together.
+const PARTIAL_ELEMENTS: usize = 3 << 20;
+
+/// A convolution with one tap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pointwise(Geometry);
+
+impl Pointwise {
+    /// `None` where there are more taps, or something lies around the input.
+    pub(super) fn new(g: &Geometry) -> Option<Self> {
+        (g.kernel == 1 && matches!(g.padding, Padding::Zero(0))).then_some(Self(*g))
+    }
+
+    /// Elements between gathered rows: one more line than channels need, so that neighbouring rows
+    /// do not share a cache set.
+    const fn step(&self) -> usize {
+        padded(self.0.input.c) + 16
+    }
+
+    /// Where the channels of the input lie that output position `at` of the batch looks at.
+    const fn source(&self, at: usize) -> usize {
+        let g = &self.0;
+        let (example, at) = (at / g.output.area(), at % g.output.area());
+        let (y, x) = (at / g.output.w * g.stride, at % g.output.w * g.stride);
+        ((example * g.input.h + y) * g.input.w + x) * g.input.c
+    }
+
+    /// Brings the inputs of some output positions together, [`Self::step`] elements apart.
+    fn gather(&self, input: &[f32], positions: Range<usize>, to: &mut [f32]) {
+        let c = self.0.input.c;
+        for (to, at) in to.chunks_exact_mut(self.step()).zip(positions) {
+            to[..c].copy_from_slice(&input[self.source(at)..][..c]);
+        }
+    }
+
+    /// Weights, and rows on both sides.
+    fn product_scratch(&self) -> Scratch {
+        let (ci, co) = (self.0.input.c, self.0.output.c);
+        Scratch {
+            fixed: (ci * padded(co)).max(co * padded(ci)),
+            lane: ROWS * (self.step() + padded(co)),
+        }
+    }
+
+    /// Parts of the batch with partial sums of their own.
+    fn parts(&self) -> usize {
+        let sums = self.0.input.c * padded(self.0.output.c);
+        let most = (PARTIAL_ELEMENTS / sums).max(1);
+        self.0.positions().div_ceil(ROWS).min(TASKS).min(most)
+    }
+
+    fn sums_scratch(&self) -> Scratch {
+        let columns = padded(self.0.output.c);
+        Scratch {
+            fixed: self.parts() * self.0.input.c * columns,
+            lane: ROWS * (self.step() + columns),
+        }
+    }
+
+    pub(super) fn scratch_len(&self, threads: usize) -> usize {
+        let products = self.product_scratch().len(threads);
+        products.max(self.sums_scratch().len(threads))
+    }
+
+    pub(super) fn forward(
+        &self,
+        input: &[f32],
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let g = &self.0;
+        let Scratch { fixed, lane } = self.product_scratch();
+        let (weights, lanes) = scratch.split_at_mut(fixed);
+        pack(g, weight, Order::InOut, &Slots::all(g), weights);
+        let tasks = output.chunks_mut(ROWS * g.output.c).enumerate();
+        for_each_with_scratch(tasks, lanes, lane, |(task, out), lane| {
+            let (rows, line) = lane.split_at_mut(ROWS * self.step());
+            let (first, count) = (task * ROWS, out.len() / g.output.c);
+            let (from, from_step) = match g.stride {
+                1 => (&input[first * g.input.c..], g.input.c),
+                _ => {
+                    self.gather(input, first..first + count, rows);
+                    (&*rows, self.step())
+                }
+            };
+            let product = Product {
+                count,
+                inner: g.input.c,
+                runs: &[(0, 0)],
+                from,
+                from_step,
+                panels: weights,
+                height: g.input.c,
+                columns: g.output.c,
+            };
+            product.write(out, g.output.c, bias, line);
+        });
+    }
+
+    pub(super) fn backward_input(
+        &self,
+        output_grad: &[f32],
+        weight: &[f32],
+        input_grad: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let g = &self.0;
+        let (ci, co, area) = (g.input.c, g.output.c, g.output.area());
+        let Scratch { fixed, lane } = self.product_scratch();
+        let (weights, lanes) = scratch.split_at_mut(fixed);
+        pack(g, weight, Order::OutIn, &Slots::all(g), weights);
+        // A task has whole examples, because inputs lie between those that take part.
+        let group = (ROWS / area).max(1);
+        let tasks = input_grad.chunks_mut(group * g.input.example()).enumerate();
+        for_each_with_scratch(tasks, lanes, lane, |(task, out), rows| {
+            let first = task * group * area;
+            let end = first + out.len() / g.input.example() * area;
+            if g.stride > 1 {
+                out.fill(0.0);
+            }
+            for start in (first..end).step_by(ROWS) {
+                let product = Product {
+                    count: ROWS.min(end - start),
+                    inner: co,
+                    runs: &[(0, 0)],
+                    from: &output_grad[start * co..],
+                    from_step: co,
+                    panels: weights,
+                    height: co,
+                    columns: ci,
+                };
+                let origin = self.source(first);
+                if g.stride == 1 {
+                    product.write(&mut out[self.source(start) - origin..], ci, None, rows);
+                    continue;
+                }
+                let count = product.count;
+                product.multiply(rows, self.step(), false);
+                for (from, at) in rows.chunks_exact(self.step()).take(count).zip(start..) {
+                    out[self.source(at) - origin..][..ci].copy_from_slice(&from[..ci]);
+                }
+            }
+        });
+    }
+
+    /// The gradient of the weights, added to.
+    pub(super) fn backward_weight(
+        &self,
+        input: &[f32],
+        output_grad: &[f32],
+        weight_grad: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let g = &self.0;
+        let (ci, co, columns) = (g.input.c, g.output.c, padded(g.output.c));
+        let Scratch { fixed, lane } = self.sums_scratch();
+        let (partials, lanes) = scratch.split_at_mut(fixed);
+        let tasks = partials.chunks_exact_mut(ci * columns).enumerate();
+        for_each_with_scratch(tasks, lanes, lane, |(task, sums), lane| {
+            let (rows, grads) = lane.split_at_mut(ROWS * self.step());
+            let positions = part(g.positions(), self.parts(), task);
+            let mut add = false;
+            for start in positions.clone().step_by(ROWS) {
+                let piece = start..positions.end.min(start + ROWS);
+                self.gather(input, piece.clone(), rows);
+                let grad = &output_grad[piece.start * co..piece.end * co];
+                for panel in panels(co) {
+                    let grads = &mut grads[panel.start * ROWS..][..piece.len() * panel.len()];
+                    gather_columns(grad, co, &panel, grads);
+                    dispatch(Outer {
+                        lines: &[Line {
+                            a: 0,
+                            b: 0,
+                            count: piece.len(),
+                        }],
+                        a: rows,
+                        a_step: self.step(),
+                        height: ci,
+                        b: grads,
+                        b_step: panel.len(),
+                        columns: panel.len(),
+                        to: &mut sums[panel.start..],
+                        to_step: columns,
+                        add,
+                    });
+                }
+                add = true;
+            }
+            if !add {
+                sums.fill(0.0);
+            }
+        });
+        weight_gradient::add_partials(g, partials, weight_grad);
+    }
+}
+
+/// Copies one panel of columns of a matrix with `columns` columns; those beyond are zero.
+fn gather_columns(from: &[f32], columns: usize, panel: &Range<usize>, to: &mut [f32]) {
+    let held = panel.len().min(columns - panel.start);
+    for (to, from) in to
+        .chunks_exact_mut(panel.len())
+        .zip(from.chunks_exact(columns))
+    {
+        let (to, rest) = to.split_at_mut(held);
+        to.copy_from_slice(&from[panel.start..][..held]);
+        rest.fill(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dims;
+
+    #[test]
+    fn rows_hold_either_side() {
+        let g = |ci, co| Geometry::new(Dims::new(2, 4, 4, ci), co, 1, 2, Padding::Zero(0));
+        for (ci, co) in [(3, 70), (70, 3), (16, 16)] {
+            assert!(Pointwise::new(&g(ci, co)).unwrap().step() >= padded(ci));
+        }
+        let around = Geometry::new(Dims::new(2, 4, 4, 3), 5, 1, 1, Padding::Zero(1));
+        assert!(Pointwise::new(&around).is_none());
+    }
+}
