@@ -130,10 +130,10 @@ fn same_bits_on_any_number_of_threads() {
     }
 }
 
-#[test]
-fn finite_for_every_finite_input() {
+/// Finite inputs that break careless losses: three pairs of five components.
+pub(super) fn hostile() -> [(&'static str, Vec<f32>); 7] {
     let normal = embeddings(3, 5, 1);
-    let cases: [(&str, Vec<f32>); 7] = [
+    [
         ("zero", vec![0.0; 30]),
         ("constant", vec![0.3; 30]),
         ("huge", normal.iter().map(|x| x * 1e38).collect()),
@@ -141,8 +141,12 @@ fn finite_for_every_finite_input() {
         ("subnormal", vec![1e-44; 30]),
         ("largest", vec![f32::MAX; 30]),
         ("duplicates", normal[..5].repeat(6)),
-    ];
-    for (input, z) in cases {
+    ]
+}
+
+#[test]
+fn finite_for_every_finite_input() {
+    for (input, z) in hostile() {
         for t in [1e-4, 0.07, 1e4] {
             for (name, contrast) in losses(3, 5, t) {
                 let (loss, grad) = gradient(&contrast, &z, 1.0);
