@@ -63,6 +63,21 @@ fn a_grid_becomes_a_table_and_goes_on_where_it_stopped() {
     );
 }
 
+/// The data decide the sample rate; what a run wrote down is no other setting than what was asked for.
+#[test]
+fn runs_on_speech_are_continued() {
+    let home = tempfile::tempdir().expect("a folder");
+    let grid = GRID
+        .replace("\"image\"", "\"speech\"")
+        .replace("data.image.size = 16\n", "");
+    fs::write(home.path().join("grid.toml"), grid).expect("a file");
+    let first = succeed(home.path(), &["ablate", "grid.toml", "--jobs", "2"]);
+    let again = succeed(home.path(), &["ablate", "grid.toml"]);
+    let told = again.err.contains("4 runs, 0 of them to do");
+    assert!(told, "{}", again.err);
+    assert_eq!(again.out, first.out);
+}
+
 #[test]
 fn a_failing_run_does_not_stop_the_others() {
     let home = tempfile::tempdir().expect("a folder");

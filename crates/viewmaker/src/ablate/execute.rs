@@ -7,6 +7,7 @@ use super::outcome::Outcome;
 use super::plan::{Plan, RunSpec};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::pictures::resolve_data;
 use crate::progress::{TaskReport, Ui};
 use crate::run::{RunDir, RunSummary, write_atomically};
 use serde_json::Value;
@@ -83,7 +84,10 @@ fn state(run: &RunSpec, out: &Path) -> Result<State> {
         return Ok(State::New);
     }
     let before = RunDir::read_config(&folder)?;
-    before.check_same_results(&run.config).map_err(|error| {
+    // The run's own file has what its data decided (the rate of recordings, say).
+    let mut now = run.config.clone();
+    resolve_data(&mut now)?;
+    before.check_same_results(&now).map_err(|error| {
         let path = folder.display();
         Error::usage(format!(
             "{path}: {error}; choose another --out, or remove that folder"
