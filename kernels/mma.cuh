@@ -11,31 +11,44 @@
 #include "common.cuh"
 
 __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    // One instruction for both; not a number loses its payload.
+    unsigned word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
+#else
     return unsigned(float_to_bf16(low)) | unsigned(float_to_bf16(high)) << 16;
+#endif
 }
 
 // D += A · B with sums in single precision. All 32 lanes must call it. Needs compute capability 8.0.
 __device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if defined(VIEWMAKER_EMULATOR)
-    // Every lane fetches the two rows and the two columns that its results need.
+    // Every lane lays its words down and picks up the two rows and the two columns that its results need.
+    __shared__ unsigned fragments[MAX_WARPS][WARP_SIZE][6];
+    unsigned(*of)[6] = fragments[warp_index()];
+    for (int i = 0; i < 4; ++i) of[lane_index()][i] = a[i];
+    for (int i = 0; i < 2; ++i) of[lane_index()][4 + i] = b[i];
+    __syncwarp();
     int group = lane_index() / 4, pair = lane_index() % 4;
     float rows[2][16], columns[2][16];
     for (int from = 0; from < 4; ++from) {
         for (int i = 0; i < 4; ++i) {
-            unsigned word = __shfl_sync(FULL_WARP, a[i], group * 4 + from);
+            unsigned word = of[group * 4 + from][i];
             float* to = rows[i % 2] + i / 2 * 8 + 2 * from;
             to[0] = bf16_to_float(bf16(word & 0xffffu));
             to[1] = bf16_to_float(bf16(word >> 16));
         }
         for (int column = 0; column < 2; ++column) {
             for (int i = 0; i < 2; ++i) {
-                unsigned word = __shfl_sync(FULL_WARP, b[i], (2 * pair + column) * 4 + from);
+                unsigned word = of[(2 * pair + column) * 4 + from][4 + i];
                 float* to = columns[column] + i * 8 + 2 * from;
                 to[0] = bf16_to_float(bf16(word & 0xffffu));
                 to[1] = bf16_to_float(bf16(word >> 16));
             }
         }
     }
+    __syncwarp();
     for (int i = 0; i < 4; ++i) {
         for (int k = 0; k < 16; ++k) d[i] += rows[i / 2][k] * columns[i % 2][k];
     }

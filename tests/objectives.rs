@@ -12,7 +12,7 @@ use viewmaker::train::text::TextBranch;
 use viewmaker_data::text;
 use viewmaker_data::{Batch, Draw, Loader, Recipe, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
-use viewmaker_exec::{Call, Tower, Wanted, Weights};
+use viewmaker_exec::{Call, Machine, Tower, Wanted, Weights};
 use viewmaker_net::{Net, NetBuilder, Purpose, zoo};
 use viewmaker_objective::{Mining, Objective, build, registry};
 use viewmaker_ops::activation::Activation;
@@ -88,15 +88,16 @@ impl Bench {
     fn new(config: &Config, splits: &Splits, optimizer: fn(&Net) -> Box<dyn Optimizer>) -> Self {
         let shape = splits.train.shape();
         let networks = Networks::build(config, shape, splits.after_view.as_ref()).unwrap();
-        let players = networks.init(config, 3);
+        let players = networks.init(config, 3, &Machine::Cpu).unwrap();
         let (dim, examples) = (players.embedding_dim(), splits.train.len());
         let objective = build(&config.objective, dim, examples, 3).unwrap();
         let hidden = config.objective.predictor_hidden;
         let predictor = zoo::predictor(zoo::PredictorConfig { dim, hidden }).unwrap();
         let branches = objective.branches();
-        let companions = Companions::new(&branches, &players.encoder, predictor, optimizer, 3);
+        let companions =
+            Companions::new(&branches, &players.encoder, predictor, optimizer, 3).unwrap();
         let companions = match branches.text {
-            true => companions.with_text(TextBranch::new(config, dim).unwrap()),
+            true => companions.with_text(TextBranch::new(config, dim, &Machine::Cpu).unwrap()),
             false => companions,
         };
         let learned = config.views.source == ViewSource::Learned.into();
@@ -487,7 +488,7 @@ fn gradient_caching_is_exact_for_any_examples_without_batch_norm() {
             let branches = bench.objective.branches();
             let encoder = &bench.players.encoder;
             let predictor = zoo::predictor(zoo::PredictorConfig { dim: 16, hidden: 4 }).unwrap();
-            bench.companions = Companions::new(&branches, encoder, predictor, sgd, 3);
+            bench.companions = Companions::new(&branches, encoder, predictor, sgd, 3).unwrap();
             bench
         };
         let whole = gradients(&mut make(), 0, &mut Still);
@@ -574,7 +575,7 @@ fn moments_in_time_are_refused_where_there_is_none() {
     let mut config = config("image", "tcn");
     config.train.batch_size = BATCH;
     let splits = pictures::open_data(&config).unwrap();
-    let error = viewmaker::train::Trainer::new(&config, &splits).err();
+    let error = viewmaker::train::Trainer::new(&config, &splits, &Machine::Cpu).err();
     let error = error.unwrap().to_string();
     assert!(
         error.contains("\"tcn\"") && error.contains("data.image.frames=true"),
@@ -592,7 +593,7 @@ fn tasks_larger_than_a_batch_are_refused() {
     config.train.batch_size = BATCH;
     config.objective.ways = BATCH + 1;
     let splits = pictures::open_data(&config).unwrap();
-    let error = viewmaker::train::Trainer::new(&config, &splits).err();
+    let error = viewmaker::train::Trainer::new(&config, &splits, &Machine::Cpu).err();
     let error = error.unwrap().to_string();
     assert!(
         error.starts_with("train.batch_size = 8: objective.name = \"protonet\" needs at least 9"),
@@ -606,7 +607,7 @@ fn objectives_with_labels_refuse_data_without() {
     config.data.options.embedded_train = 3 * BATCH;
     let mut splits = pictures::open_data(&config).unwrap();
     splits.class_names.clear();
-    let error = viewmaker::train::Trainer::new(&config, &splits)
+    let error = viewmaker::train::Trainer::new(&config, &splits, &Machine::Cpu)
         .err()
         .unwrap()
         .to_string();
@@ -616,5 +617,5 @@ fn objectives_with_labels_refuse_data_without() {
     );
     config.objective.name = "ntxent".to_owned();
     config.train.batch_size = BATCH;
-    assert!(viewmaker::train::Trainer::new(&config, &splits).is_ok());
+    assert!(viewmaker::train::Trainer::new(&config, &splits, &Machine::Cpu).is_ok());
 }

@@ -9,7 +9,7 @@ use viewmaker::model::Networks;
 use viewmaker::pictures;
 use viewmaker::train::players::{NoiseRequest, SeededNoise};
 use viewmaker_data::{Batch, Draw};
-use viewmaker_exec::{Feed, Pass, Weights};
+use viewmaker_exec::{Feed, Machine, Pass, Weights};
 use viewmaker_net::zoo::{Nonlinearity, ViewmakerConfig, viewmaker};
 use viewmaker_net::{Keep, Plan, Purpose};
 use viewmaker_ops::{Mode, budget::Norm, random::Philox};
@@ -23,7 +23,7 @@ fn perturbations(modality: &str) -> String {
     let splits = pictures::open_data(&config).unwrap();
     let shape = splits.test.shape();
     let networks = Networks::build(&config, shape, splits.after_view.as_ref()).unwrap();
-    let players = networks.init(&config, 1);
+    let players = networks.init(&config, 1, &Machine::Cpu).unwrap();
     let batch = Batch::of(&*splits.test, &[0, 7], Draw::FIXED).unwrap();
     let request = NoiseRequest {
         step: 3,

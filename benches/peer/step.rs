@@ -11,7 +11,7 @@ use viewmaker::train::optimizer;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, SeededNoise, Views};
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_exec::optim::Optimizer;
-use viewmaker_exec::{Tensor, Tower};
+use viewmaker_exec::{Machine, Tensor, Tower};
 use viewmaker_net::Net;
 use viewmaker_objective::Objective;
 
@@ -36,7 +36,7 @@ impl Step {
     pub fn new(work: &StepWork) -> Result<Self> {
         let config = work.task.config(work.update)?;
         let networks = work.task.networks()?;
-        let players = networks.init(&config, 0);
+        let players = networks.init(&config, 0, &Machine::Cpu)?;
         let Views::Learned(views) = &players.views else {
             return Err(Error::failure("the step has no viewmaker"));
         };

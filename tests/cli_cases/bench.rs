@@ -58,3 +58,32 @@ fn what_makes_no_loss_is_refused() {
     let place = refused(&["--device=gpu"]);
     assert!(place.contains("cuda:N"), "{place}");
 }
+
+#[test]
+fn steps_are_measured() {
+    let small = [
+        "bench",
+        "step",
+        "--modality=image",
+        "--shape=3,12,12",
+        "--set=train.batch_size=4",
+        "--set=encoder.name=tiny",
+        "--set=viewmaker.widths=[4,4,4]",
+        "--repeats=2",
+        "--device=cpu",
+    ];
+    let ran = succeed(Path::new("."), &small);
+    assert!(ran.out.contains("examples/s"), "{}", ran.out);
+    let ran = succeed(Path::new("."), &[&small[..], &["--json"]].concat());
+    let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
+    let result = &result["results"][0];
+    assert!(result["step"]["median"].as_f64().is_some_and(|s| s > 0.0));
+    assert!(result["loss"].as_f64().is_some_and(f64::is_finite));
+    let refused = |args: &[&str]| {
+        let ran = run(Path::new("."), &[&small[..], args].concat());
+        assert_eq!(ran.code, 2, "{args:?}");
+        ran.err
+    };
+    let texts = refused(&["--set=objective.name=clip"]);
+    assert!(texts.contains("networks beside the encoder"), "{texts}");
+}

@@ -1,4 +1,4 @@
-use super::support::{small, succeed};
+use super::support::{run, small, succeed};
 use serde_json::Value;
 use std::fs;
 
@@ -97,6 +97,33 @@ fn json_output_ends_with_the_result() {
             .as_str()
             .is_some_and(|path| path.ends_with("views.png"))
     );
+}
+
+/// Whether this machine has a card or not: one that is not there is an error that names what was looked
+/// for and leaves no run behind, and `auto` trains anyway and says on what.
+#[test]
+fn a_missing_card_is_said_and_auto_trains_without() {
+    let home = tempfile::tempdir().expect("a folder");
+    let train = |rest: &[&'static str]| {
+        let args = ["train", "--modality=image", "--steps=1", "--out=run"];
+        small(&[&args[..], rest].concat())
+    };
+    let ran = run(home.path(), &train(&["--device=cuda:63"]));
+    assert_eq!(ran.code, 1);
+    let told = ran.err.contains("libcuda.so") || ran.err.contains("no CUDA device 63");
+    assert!(told, "{}", ran.err);
+    assert!(!home.path().join("run").exists());
+    let ran = run(home.path(), &train(&["--device=gpu"]));
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("cuda:N"), "{}", ran.err);
+    let ran = succeed(home.path(), &train(&["--device=auto"]));
+    assert!(ran.err.contains("device: "), "{}", ran.err);
+    let ran = run(
+        home.path(),
+        &train(&["--device=cpu", "--set=precision=bf16"]),
+    );
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("precision"), "{}", ran.err);
 }
 
 #[test]

@@ -9,8 +9,9 @@ use viewmaker::config::Update;
 use viewmaker::train::companions::Companions;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, Views};
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
+use viewmaker_device::Device;
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
-use viewmaker_exec::{Tensor, Tower, Weights};
+use viewmaker_exec::{Machine, Tensor, Tower, Weights};
 use viewmaker_golden::{Case, GoldenError, Report};
 use viewmaker_net::{Net, NetBuilder, zoo};
 use viewmaker_objective::instdisc::instdisc;
@@ -21,13 +22,28 @@ use viewmaker_objective::{
 use viewmaker_ops::activation::Activation;
 use viewmaker_ops::batch_norm::BatchNorm;
 use viewmaker_ops::conv2d::{Conv2d, ConvInit, Padding};
+use viewmaker_ops::device::Precision;
 use viewmaker_ops::linear::Linear;
 use viewmaker_ops::normalize::Normalize;
 use viewmaker_ops::pool::GlobalAvgPool;
 
 #[test]
 fn train_steps() {
-    each_case("train_step", check);
+    each_case("train_step", |case| check(case, &Machine::Cpu));
+}
+
+/// The same on every device that is there, with the same tolerances.
+#[test]
+fn cuda_train_steps() {
+    for (name, device) in [("emulator", Device::emulated()), ("CUDA", Device::cuda(0))] {
+        match device {
+            Ok(device) => {
+                let machine = Machine::Device(device, Precision::F32);
+                each_case("train_step", |case| check(case, &machine));
+            }
+            Err(reason) => println!("skipped on {name}: {reason}"),
+        }
+    }
 }
 
 /// The encoder of the fixtures: two convolutions, with the views normalised in front.
@@ -157,23 +173,28 @@ fn objective(case: &Case) -> Box<dyn Objective> {
     build(&config, dim, case.number("bank").unwrap() as usize, 0).unwrap()
 }
 
-fn tower(case: &Case, net: Net, player: &str) -> Tower {
+fn tower(case: &Case, net: Net, player: &str, machine: &Machine) -> Tower {
     let net = Arc::new(net);
     let salt = case.number("salt").unwrap() as u64;
     let stored = |name: &str| Some(case.f32(&format!("before.{player}.{name}")).ok()?.data);
     let tensors = tensors(&net, salt, stored);
     let mut weights = Weights::init(net, 0, 0);
     weights.load(&tensors).unwrap();
-    Tower::new(weights)
+    Tower::on(weights, machine).unwrap()
 }
 
-fn check(case: &Case) -> Result<(), GoldenError> {
+fn check(case: &Case, machine: &Machine) -> Result<(), GoldenError> {
     let number = |name: &str| case.number(name).unwrap();
     let size = number("size") as usize;
     let config = viewmaker_config(case, [3, size, size], "viewmaker_widths");
     let players = Players {
-        encoder: tower(case, tiny_encoder(case), "encoder"),
-        views: Views::Learned(tower(case, zoo::viewmaker(&config).unwrap(), "viewmaker")),
+        encoder: tower(case, tiny_encoder(case), "encoder", machine),
+        views: Views::Learned(tower(
+            case,
+            zoo::viewmaker(&config).unwrap(),
+            "viewmaker",
+            machine,
+        )),
     };
     let viewmaker = players.views.tower().unwrap().clone();
     let (momentum, decay) = (number("momentum") as f32, number("weight_decay") as f32);
@@ -294,9 +315,9 @@ fn after(
         all.extend(named.map(|(name, t)| (format!("{player}.{name}"), t.data)));
     };
     add("encoder", encoder.weights().tensors());
-    add("encoder", sgd.state(encoder.net()));
+    add("encoder", sgd.state(encoder.net()).unwrap());
     add("viewmaker", viewmaker.weights().tensors());
-    let mut state = adam.state(viewmaker.net());
+    let mut state = adam.state(viewmaker.net()).unwrap();
     let steps = state.remove("#adam_step").unwrap().data[1];
     for param in viewmaker.net().params().iter().filter(|p| p.used) {
         let (shape, data) = (vec![], vec![steps]);

@@ -51,14 +51,28 @@ macro_rules! sources {
 }
 
 sources! {
+    /// The distortion budget.
+    BUDGET = "budget.cu";
+    /// Batch and instance normalisation with what follows them.
+    CHANNEL_NORM = "channel_norm.cu";
     /// Contrastive losses in streaming form.
     CONTRASTIVE = "contrastive.cu";
+    /// Convolutions and fully connected layers.
+    CONV2D = "conv2d.cu";
+    /// Cosine transforms.
+    DCT = "dct.cu";
     /// Sums and scalings of whole spans.
     ELEMENTWISE = "elementwise.cu";
     /// NCHW to NHWC and back.
     LAYOUT = "layout.cu";
+    /// Operations that look at an element, or at a few, of a map.
+    MAPS = "maps.cu";
+    /// Optimiser updates.
+    OPTIM = "optim.cu";
     /// Philox4x32-10.
     RANDOM = "random.cu";
+    /// Projection onto the sphere, layer normalisation, attention.
+    ROWS = "rows.cu";
 }
 
 /// Every `.cuh` file of `kernels/`: what sources may include.

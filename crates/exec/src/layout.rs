@@ -19,6 +19,11 @@ pub fn to_nchw(nhwc: &[f32], dims: Dims, out: &mut [f32]) {
     transpose(nhwc, out, dims, dims.area(), dims.c);
 }
 
+/// Whether both layouts hold the elements in the same order.
+pub(crate) fn is_the_same(dims: Dims) -> bool {
+    dims.c == 1 || dims.is_vector()
+}
+
 /// Transposes the `rows × columns` matrix of every example.
 fn transpose(from: &[f32], to: &mut [f32], dims: Dims, rows: usize, columns: usize) {
     assert_eq!(from.len(), dims.len(), "source does not have shape {dims}");

@@ -5,18 +5,23 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod holder;
 mod layout;
+mod order;
 mod pass;
 mod tower;
 mod weights;
 
+pub mod device;
 pub mod optim;
 pub mod profile;
 pub mod reference;
 
 pub use arena::Arena;
+pub use device::{DevicePass, DeviceWeights, Machine};
 pub use layout::{to_nchw, to_nhwc};
-pub use pass::{Feed, Pass, Wanted};
+pub use order::Wanted;
+pub use pass::{Feed, Pass};
 pub use profile::{Part, Profile, Profiler};
-pub use tower::{Call, Maps, Tower, Vectors};
+pub use tower::{Call, Maps, Tower, TowerPass, Vectors};
 pub use weights::{Tensor, Weights, WeightsError};

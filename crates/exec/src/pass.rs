@@ -1,6 +1,7 @@
 //! One forward and one backward pass over a plan's arena.
 
 use crate::arena::{Arena, carve};
+use crate::order::{Progress, Wanted, gradient_targets, seen_by_backward};
 use crate::profile::{Direction, Part, Profiler};
 use crate::{Weights, layout};
 use rayon::prelude::*;
@@ -8,27 +9,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use viewmaker_net::{Net, Node, Plan, PlannedNode, Purpose, ValueId};
 use viewmaker_ops::{Again, Backward, Dims, Forward, Mode};
-
-/// What a backward pass should produce beside the parameter gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wanted {
-    /// Gradients of the parameters only.
-    Params,
-    /// Gradients of the inputs only: the parameters are frozen.
-    Inputs,
-    /// Both.
-    Both,
-}
-
-impl Wanted {
-    const fn params(self) -> bool {
-        matches!(self, Self::Params | Self::Both)
-    }
-
-    const fn inputs(self) -> bool {
-        matches!(self, Self::Inputs | Self::Both)
-    }
-}
 
 /// Data for one input.
 #[derive(Clone, Copy, Debug)]
@@ -180,10 +160,7 @@ impl Pass {
         let net = Arc::clone(&self.net);
         let plan = Arc::clone(&self.plan);
         assert_eq!(plan.purpose, Purpose::Training, "{}", net.name());
-        let mut progress = Progress {
-            needed: needs_gradient(&net, &plan, wanted),
-            written: vec![false; net.values().len()],
-        };
+        let mut progress = Progress::new(&net, &plan, wanted);
         let profiler = self.profiler.clone();
         let dims = self.dims(at);
         profiler.time(Part::Layout, || {
@@ -348,67 +325,7 @@ fn next<'a, T>(parts: &mut impl Iterator<Item = &'a mut [T]>) -> &'a mut [T] {
     parts.next().unwrap_or_default()
 }
 
-/// How far a backward pass has come, by value.
-struct Progress {
-    needed: Vec<bool>,
-    written: Vec<bool>,
-}
-
-impl Progress {
-    /// True when a gradient has arrived at the node and something before it wants one.
-    fn reaches(&self, node: &Node, wanted: Wanted) -> bool {
-        let params = wanted.params() && !node.params.is_empty();
-        let inputs = node.inputs.iter().any(|v| self.needed[v.index()]);
-        self.written[node.output.index()] && (params || inputs)
-    }
-}
-
-/// Where a node's contribution to the gradient of each input goes; `None` where none is needed.
-fn gradient_targets(
-    plan: &Plan,
-    planned: &PlannedNode,
-    progress: &Progress,
-) -> Vec<Option<Range<usize>>> {
-    let mut free = planned.accumulator.start;
-    let target = |v: &ValueId| {
-        let grad = plan.grads[v.index()].clone();
-        if !progress.needed[v.index()] {
-            return None;
-        }
-        if !progress.written[v.index()] {
-            return Some(grad);
-        }
-        let start = free;
-        free += grad.len();
-        Some(start..free)
-    };
-    planned.node.inputs.iter().map(target).collect()
-}
-
-/// Where the backward pass finds a value that it reads.
-fn seen_by_backward(plan: &Plan, value: ValueId) -> Range<usize> {
-    let again = &plan.rebuilt[value.index()];
-    match again.is_empty() {
-        true => plan.values[value.index()].clone(),
-        false => again.clone(),
-    }
-}
-
 fn param_slices<'a>(net: &Net, node: &Node, params: &'a [f32]) -> Vec<&'a [f32]> {
     let specs = net.params()[node.params.clone()].iter();
     specs.map(|p| &params[p.range()]).collect()
-}
-
-/// Which values lie on a path from something whose gradient is wanted.
-fn needs_gradient(net: &Net, plan: &Plan, wanted: Wanted) -> Vec<bool> {
-    let mut needs = vec![false; net.values().len()];
-    for &input in net.inputs() {
-        needs[input.index()] = wanted.inputs();
-    }
-    for PlannedNode { node, .. } in &plan.nodes {
-        let from_params = wanted.params() && !node.params.is_empty();
-        let from_inputs = node.inputs.iter().any(|v| needs[v.index()]);
-        needs[node.output.index()] = from_params || from_inputs;
-    }
-    needs
 }

@@ -116,6 +116,11 @@ impl Profiler {
         Self(Some(Arc::default()))
     }
 
+    /// Whether it measures.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Runs `work` and counts its time as `part`, less what was measured inside it.
     pub fn time<R>(&self, part: Part, work: impl FnOnce() -> R) -> R {
         self.measure(work, |times, spent| {

@@ -4,17 +4,20 @@
 //! plan, and puts one backward operation on the tape. Parameter gradients stay in the tower's flat
 //! buffer, where the optimiser finds them; only the gradient of the input travels on.
 
-use crate::arena::Arena;
-use crate::{Feed, Part, Pass, Profiler, Wanted, Weights};
+use crate::holder::Holder;
+use crate::optim::Optimizer;
+use crate::{Feed, Machine, Part, Profiler, Wanted, Weights};
 use dfdx::prelude::{
     Cpu, Gradients, HasShape, PutTape, Shape, SplitTape, Tape, Tensor, TensorFromVec,
 };
 use std::cell::{Ref, RefCell, RefMut};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use viewmaker_net::{Keep, Net, Plan, Purpose, ValueId};
+use viewmaker_device::DeviceError;
+use viewmaker_net::{Net, Purpose, ValueId};
 use viewmaker_ops::Mode;
+
+pub use crate::holder::TowerPass;
 
 /// Shape of a batch of examples on the tape: batch, channels, height, width.
 pub type Maps = (usize, usize, usize, usize);
@@ -40,65 +43,45 @@ pub struct Call<'a> {
 #[derive(Clone, Debug)]
 pub struct Tower {
     net: Arc<Net>,
+    /// Of the tape.
     device: Cpu,
-    inner: Rc<RefCell<Inner>>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    weights: Weights,
-    grads: Vec<f32>,
-    plans: HashMap<(usize, Purpose), Arc<Plan>>,
-    /// Memory of passes that have ended; the next ones take it over, whatever their batch size.
-    idle: Vec<Arena>,
-    profiler: Profiler,
-}
-
-impl Inner {
-    /// A pass for this batch size, in idle memory where there is some.
-    fn pass(&mut self, net: &Arc<Net>, batch: usize, purpose: Purpose) -> Pass {
-        let threads = rayon::current_num_threads();
-        let make = || Arc::new(Plan::new(net, batch, threads, purpose, Keep::Outputs));
-        let plan = self.plans.entry((batch, purpose)).or_insert_with(make);
-        let plan = Arc::clone(plan);
-        let arena = self.idle_arena(plan.len);
-        Pass::in_arena(Arc::clone(net), plan, arena).with_profiler(self.profiler.clone())
-    }
-
-    /// The smallest idle arena that is large enough, else the largest one.
-    fn idle_arena(&mut self, len: usize) -> Arena {
-        let candidates = self.idle.iter().enumerate();
-        let best = candidates.min_by_key(|(_, arena)| match arena.len().checked_sub(len) {
-            Some(excess) => (false, excess),
-            None => (true, len - arena.len()),
-        });
-        match best.map(|(index, _)| index) {
-            Some(index) => self.idle.swap_remove(index),
-            None => Arena::default(),
-        }
-    }
-
-    fn give_back(&mut self, pass: Pass) {
-        self.idle.push(pass.into_arena());
-    }
+    inner: Rc<RefCell<Holder>>,
 }
 
 impl Tower {
-    /// A tower around `weights`.
+    /// A tower around `weights` on the processor.
     pub fn new(weights: Weights) -> Self {
-        let net = Arc::clone(weights.net());
-        let grads = vec![0.0; net.param_len()];
+        Self::around(Holder::new(weights))
+    }
+
+    /// A tower around `weights` on `machine`.
+    ///
+    /// # Errors
+    /// When a device has too little memory.
+    pub fn on(weights: Weights, machine: &Machine) -> Result<Self, DeviceError> {
+        Holder::on(weights, machine).map(Self::around)
+    }
+
+    fn around(holder: Holder) -> Self {
         Self {
-            net,
+            net: Arc::clone(holder.net()),
             device: Cpu::default(),
-            inner: Rc::new(RefCell::new(Inner {
-                weights,
-                grads,
-                plans: HashMap::new(),
-                idle: Vec::new(),
-                profiler: Profiler::default(),
-            })),
+            inner: Rc::new(RefCell::new(holder)),
         }
+    }
+
+    /// What executes this tower.
+    pub fn machine(&self) -> Machine {
+        self.inner.borrow().machine()
+    }
+
+    /// Why a device did not do what it was asked to; the results since are not numbers. Callers of
+    /// what takes long ask now and then, because nothing on the tape can return an error.
+    ///
+    /// # Errors
+    /// The first failure since the last call.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        self.inner.borrow().check()
     }
 
     /// From now on `profiler` measures the passes of this tower.
@@ -118,35 +101,45 @@ impl Tower {
 
     /// The weights.
     pub fn weights(&self) -> Ref<'_, Weights> {
-        Ref::map(self.inner.borrow(), |inner| &inner.weights)
+        if self.inner.borrow().host_is_stale() {
+            self.inner.borrow_mut().refresh_host();
+        }
+        Ref::map(self.inner.borrow(), Holder::weights)
     }
 
     /// The weights, to be changed.
     pub fn weights_mut(&self) -> RefMut<'_, Weights> {
-        RefMut::map(self.inner.borrow_mut(), |inner| &mut inner.weights)
+        RefMut::map(self.inner.borrow_mut(), Holder::weights_mut)
     }
 
     /// The parameter gradients added up since [`Tower::zero_grads`].
     pub fn grads(&self) -> Ref<'_, [f32]> {
-        Ref::map(self.inner.borrow(), |inner| inner.grads.as_slice())
+        self.inner.borrow_mut().refresh_grads();
+        Ref::map(self.inner.borrow(), Holder::grads)
     }
 
-    /// Parameters and their gradients, for an optimiser step.
-    pub fn update(&self, step: impl FnOnce(&mut [f32], &[f32])) {
-        let inner = &mut *self.inner.borrow_mut();
-        step(&mut inner.weights.params, &inner.grads);
+    /// Moves the parameters along their gradients.
+    pub fn optimize(&self, optimizer: &mut dyn Optimizer, lr: f32) {
+        self.inner.borrow_mut().optimize(optimizer, lr);
+    }
+
+    /// Moves every parameter towards the one of `other`; [`Weights::follow`].
+    ///
+    /// # Panics
+    /// When `other` has another number of parameters, or is this tower.
+    pub fn follow(&self, other: &Self, momentum: f32) {
+        let (own, other) = (&mut self.inner.borrow_mut(), &mut other.inner.borrow_mut());
+        own.follow(other, momentum);
     }
 
     /// Multiplies the parameter gradients by `factor`.
     pub fn scale_grads(&self, factor: f32) {
-        for grad in &mut self.inner.borrow_mut().grads {
-            *grad *= factor;
-        }
+        self.inner.borrow_mut().scale_grads(factor);
     }
 
     /// Sets the parameter gradients to zero.
     pub fn zero_grads(&self) {
-        self.inner.borrow_mut().grads.fill(0.0);
+        self.inner.borrow_mut().zero_grads();
     }
 
     /// Applies the network to examples; the result is a batch of maps.
@@ -220,27 +213,25 @@ impl Tower {
     ///
     /// # Panics
     /// When `x` or the extra inputs do not fit the network.
-    pub fn forward(&self, x: &[f32], batch: usize, purpose: Purpose, call: Call<'_>) -> Pass {
-        let inner = &mut *self.inner.borrow_mut();
-        let mut pass = inner.pass(&self.net, batch, purpose);
+    pub fn forward(&self, x: &[f32], batch: usize, purpose: Purpose, call: Call<'_>) -> TowerPass {
         let data = std::iter::once(x).chain(call.extra.iter().map(Vec::as_slice));
         let inputs = self.net.inputs().iter();
         let feeds: Vec<Feed<'_>> = inputs
             .zip(data)
             .map(|(&value, nchw)| Feed { value, nchw })
             .collect();
-        pass.forward(&mut inner.weights, &feeds, call.mode);
-        pass
+        let mut inner = self.inner.borrow_mut();
+        inner.forward((batch, purpose), &feeds, call.mode)
     }
 
     /// Returns the memory of a pass that is no longer needed.
-    pub fn recycle(&self, pass: Pass) {
+    pub fn recycle(&self, pass: TowerPass) {
         self.inner.borrow_mut().give_back(pass);
     }
 
     fn backward<O: Shape>(
         &self,
-        mut pass: Pass,
+        mut pass: TowerPass,
         output: ValueId,
         wanted: Wanted,
         gradients: &mut Gradients<f32, Cpu>,
@@ -249,7 +240,7 @@ impl Tower {
     ) -> Result<(), <Cpu as dfdx::prelude::HasErr>::Err> {
         let inner = &mut *self.inner.borrow_mut();
         let seed = gradients.get_or_alloc_mut(y)?;
-        pass.backward(&inner.weights, output, seed, wanted, Some(&mut inner.grads));
+        inner.backward(&mut pass, output, seed, wanted);
         if wanted != Wanted::Params {
             let input = self.net.inputs()[0];
             let grad = gradients.get_or_alloc_mut(x)?;

@@ -8,6 +8,7 @@ use crate::fuse::fused;
 use crate::graph::{Net, Node, ValueId};
 use crate::rebuild::Needs;
 use std::ops::Range;
+use viewmaker_ops::{Dims, Op};
 
 /// What a plan must be able to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +52,7 @@ pub struct PlannedNode {
 pub struct Plan {
     /// Examples in a batch.
     pub batch: usize,
-    /// Threads the scratch memory is made for.
+    /// Threads the scratch memory is made for; 0 on a device.
     pub threads: usize,
     /// What the plan can do.
     pub purpose: Purpose,
@@ -70,7 +71,26 @@ pub struct Plan {
 impl Plan {
     /// Lays out the memory of `net` for batches of `batch` on `threads` threads.
     pub fn new(net: &Net, batch: usize, threads: usize, purpose: Purpose, keep: Keep) -> Self {
-        let (batch, threads) = (batch.max(1), threads.max(1));
+        let threads = threads.max(1);
+        let scratch = |op: &dyn Op, dims: &[Dims]| op.scratch_len(dims, threads);
+        let plan = Self::laid_out(net, batch, purpose, keep, &scratch);
+        Self { threads, ..plan }
+    }
+
+    /// The same for a device, whose kernels need other working memory.
+    pub fn on_device(net: &Net, batch: usize, purpose: Purpose, keep: Keep) -> Self {
+        let scratch = |op: &dyn Op, dims: &[Dims]| op.device_scratch_len(dims);
+        Self::laid_out(net, batch, purpose, keep, &scratch)
+    }
+
+    fn laid_out(
+        net: &Net,
+        batch: usize,
+        purpose: Purpose,
+        keep: Keep,
+        scratch: &dyn Fn(&dyn Op, &[Dims]) -> usize,
+    ) -> Self {
+        let batch = batch.max(1);
         let nodes = match keep {
             Keep::Outputs => fused(net),
             Keep::Everything => net.nodes.clone(),
@@ -99,7 +119,7 @@ impl Plan {
             }
         }
         for (index, node) in nodes.iter().enumerate() {
-            let scratch = node.op.scratch_len(&net.input_dims(node, batch), threads);
+            let scratch = scratch(node.op.as_ref(), &net.input_dims(node, batch));
             let contributions = training * times.contributions(node, &lengths);
             let backward = times.backward(index);
             buffers.push(Buffer::at(index + 1, scratch));
@@ -127,7 +147,7 @@ impl Plan {
             });
         Self {
             batch,
-            threads,
+            threads: 0,
             purpose,
             values,
             rebuilt,

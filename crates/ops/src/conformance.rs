@@ -13,6 +13,8 @@
 //!    gradients are added to, and what nobody asked for changes nothing else.
 
 mod differences;
+#[cfg(test)]
+mod on_device;
 mod run;
 mod sample;
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod conformance;
 pub mod contrastive;
 pub mod conv2d;
 pub mod dct;
+pub mod device;
 pub mod flatten;
 pub mod fused_norm;
 pub mod gemm;

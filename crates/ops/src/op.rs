@@ -7,9 +7,11 @@
 
 use crate::Dims;
 use crate::activation::Activation;
+use crate::device::{self, OnDevice};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use viewmaker_device::DeviceError;
 
 /// Whether a network is being trained or used; batch normalisation is the one that cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +175,12 @@ pub struct Again<'a> {
 pub trait Rebuild {
     /// Writes the output of the forward pass, bit by bit, without touching any state.
     fn rebuild(&self, cx: Again<'_>);
+
+    /// Launches what does the same on a device.
+    ///
+    /// # Errors
+    /// When a kernel does not compile or start.
+    fn device_rebuild(&self, cx: &device::Again<'_>) -> Result<(), DeviceError>;
 }
 
 /// Which values of the forward pass the backward pass of an operation reads: the others are not
@@ -218,7 +226,7 @@ pub enum Follower {
 /// across pieces run in a fixed order.
 ///
 /// Tools that look for one kind of operation in a graph (benchmarks, exports) cast to [`Any`].
-pub trait Op: Any + fmt::Debug + Send + Sync {
+pub trait Op: OnDevice + Any + fmt::Debug + Send + Sync {
     /// The name used in summaries and errors, for example `conv2d`.
     fn name(&self) -> &'static str;
 

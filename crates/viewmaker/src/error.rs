@@ -5,6 +5,7 @@ use crate::run::RunError;
 use std::io;
 use std::path::{Path, PathBuf};
 use viewmaker_data::DataError;
+use viewmaker_device::DeviceError;
 
 /// `Result` with the program's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -40,6 +41,9 @@ pub enum Error {
     /// The user pressed Ctrl-C; everything worth keeping has been saved.
     #[error("interrupted: {0}")]
     Interrupted(String),
+    /// A device cannot be had, or did not do what it was asked to.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Anything else that went wrong after a good start.
     #[error("{0}")]
     Failure(String),
@@ -78,7 +82,7 @@ impl Error {
     }
 
     /// A word for programs that read the error: `usage`, `config`, `data`, `run`, `io`,
-    /// `interrupted` or `failure`.
+    /// `interrupted`, `device` or `failure`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Usage(_) => "usage",
@@ -87,6 +91,7 @@ impl Error {
             Self::Run(_) => "run",
             Self::Io { .. } | Self::Output(_) => "io",
             Self::Interrupted(_) => "interrupted",
+            Self::Device(_) => "device",
             Self::Failure(_) => "failure",
         }
     }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 pub mod eval;
 pub mod interrupt;
+pub mod machine;
 pub mod model;
 pub mod pictures;
 pub mod progress;

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Layer, resolve, schema};
 use crate::error::{Error, Result};
+use crate::machine;
 use crate::model::Networks;
 use crate::pictures;
 use crate::run::{Checkpoint, RunDir, RunError};
@@ -79,7 +80,8 @@ impl Trained {
         };
         let networks = Networks::build(&config, shape, splits.after_view.as_ref());
         let networks = networks.map_err(explain)?;
-        let players = networks.init(&config, config.seed);
+        let machine = machine::open(&config)?.machine;
+        let players = networks.init(&config, config.seed, &machine)?;
         load_weights(&players.encoder, "encoder", &checkpoint, &at).map_err(explain)?;
         if let crate::train::players::Views::Learned(tower) = &players.views {
             load_weights(tower, "viewmaker", &checkpoint, &at)?;
@@ -87,7 +89,7 @@ impl Trained {
         let objective = viewmaker_objective::registry::find(&config.objective.name);
         let texts = match objective.is_ok_and(|entry| entry.branches.text) {
             true => {
-                let branch = TextBranch::new(&config, players.embedding_dim())?;
+                let branch = TextBranch::new(&config, players.embedding_dim(), &machine)?;
                 load_weights(branch.tower(), TEXT_TOWER, &checkpoint, &at)?;
                 Some(branch.tower().clone())
             }

@@ -3,6 +3,7 @@
 //! Updates are those of PyTorch, so that training runs can be compared step by step.
 
 mod adam;
+mod device;
 mod schedule;
 mod sgd;
 
@@ -13,6 +14,7 @@ pub use sgd::Sgd;
 use crate::Tensor;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use viewmaker_device::{DeviceError, Span};
 use viewmaker_net::Net;
 
 /// Elements updated by one task.
@@ -24,8 +26,18 @@ pub trait Optimizer: std::fmt::Debug + Send {
     /// [`crate::Weights::params`].
     fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f32);
 
+    /// The same on a device; `grads` lies on the same one as `params`, and so does this optimiser's
+    /// state from then on.
+    ///
+    /// # Errors
+    /// When the device has too little memory or a kernel does not start.
+    fn device_step(&mut self, params: &Span, grads: &Span, lr: f32) -> Result<(), DeviceError>;
+
     /// What a checkpoint must hold: buffers by parameter name, `weight#sgd_momentum` and so on.
-    fn state(&self, net: &Net) -> BTreeMap<String, Tensor>;
+    ///
+    /// # Errors
+    /// When they cannot be read from a device.
+    fn state(&self, net: &Net) -> Result<BTreeMap<String, Tensor>, DeviceError>;
 
     /// Takes back what [`Optimizer::state`] gave.
     ///

@@ -1,11 +1,14 @@
 //! Stochastic gradient descent with momentum.
 
+use super::device::OnDevice;
 use super::{Optimizer, PIECE, export, import, used_ranges};
 use crate::Tensor;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use viewmaker_device::{DeviceError, Span};
 use viewmaker_net::Net;
+use viewmaker_ops::device::update;
 
 /// SGD as in PyTorch: `d = g + weight_decay·w`, `buf = d` at the first step and
 /// `momentum·buf + d` afterwards, `w ← w − lr·buf`.
@@ -16,6 +19,7 @@ pub struct Sgd {
     ranges: Vec<Range<usize>>,
     buffer: Vec<f32>,
     started: bool,
+    on_device: OnDevice,
 }
 
 impl Sgd {
@@ -27,6 +31,7 @@ impl Sgd {
             ranges: used_ranges(net),
             buffer: vec![0.0; net.param_len()],
             started: false,
+            on_device: OnDevice::default(),
         }
     }
 }
@@ -49,16 +54,34 @@ impl Optimizer for Sgd {
         self.started = true;
     }
 
-    fn state(&self, net: &Net) -> BTreeMap<String, Tensor> {
+    fn device_step(&mut self, params: &Span, grads: &Span, lr: f32) -> Result<(), DeviceError> {
+        let buffer = self.on_device.beside(params, &[&self.buffer])?[0].all();
+        let step = update::Sgd {
+            rate: lr,
+            momentum: self.momentum,
+            decay: self.weight_decay,
+        };
+        for range in &self.ranges {
+            let part = |of: &Span| of.slice(range.clone());
+            step.step(&part(params), &part(grads), &part(&buffer))?;
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    fn state(&self, net: &Net) -> Result<BTreeMap<String, Tensor>, DeviceError> {
         let mut state = BTreeMap::new();
         if self.started {
-            export(net, "sgd_momentum", &self.buffer, &mut state);
+            let mut buffer = self.buffer.clone();
+            self.on_device.fetch(&mut [&mut buffer])?;
+            export(net, "sgd_momentum", &buffer, &mut state);
         }
-        state
+        Ok(state)
     }
 
     fn load_state(&mut self, net: &Net, state: &BTreeMap<String, Tensor>) -> Result<(), String> {
         self.started = !state.is_empty();
+        self.on_device.forget();
         match self.started {
             true => import(net, "sgd_momentum", &mut self.buffer, state),
             false => {

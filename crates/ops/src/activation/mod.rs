@@ -4,6 +4,7 @@
 //! number stays not a number.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::{Case, InputKind};

@@ -1,6 +1,7 @@
 //! Sum of two activations of the same shape: the end of a residual block.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;

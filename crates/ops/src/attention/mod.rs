@@ -9,6 +9,7 @@
 //! without the projections, which are operations of their own.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::{Case, InputKind};

@@ -10,6 +10,7 @@
 //! evaluation, so in training its variance counts as 0 and its output is the bias.
 
 pub(crate) mod cpu;
+pub(crate) mod device;
 mod reference;
 
 use crate::channel_norm::{self, Tail};
@@ -20,6 +21,7 @@ use crate::{
     StateSpec,
 };
 use std::sync::Arc;
+use viewmaker_device::DeviceError;
 
 /// Batch normalisation with scale, shift and running statistics.
 ///
@@ -116,6 +118,10 @@ impl Op for BatchNorm {
 impl Rebuild for BatchNorm {
     fn rebuild(&self, cx: Again<'_>) {
         cpu::rebuild(Tail::default(), cx);
+    }
+
+    fn device_rebuild(&self, cx: &crate::device::Again<'_>) -> Result<(), DeviceError> {
+        device::rebuild(Tail::default(), cx)
     }
 }
 

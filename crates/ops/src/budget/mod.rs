@@ -11,6 +11,7 @@
 //! `sign(t)/N`, `t/(N m)`, or the sign at the first largest `|t|` and 0 elsewhere.
 
 mod cpu;
+mod device;
 mod norm;
 mod reference;
 

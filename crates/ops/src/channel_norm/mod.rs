@@ -9,6 +9,7 @@
 //! *Instance normalization*, 2016).
 
 pub(crate) mod cpu;
+pub(crate) mod device;
 pub(crate) mod reference;
 mod rows;
 mod strip;

@@ -4,6 +4,7 @@
 //! PyTorch.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::{Case, InputKind};

@@ -1,6 +1,7 @@
 //! Concatenation along the channels: how noise channels join an activation.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;

@@ -1,8 +1,10 @@
 //! Every operation conforms, and the harness notices every kind of defect.
 
 use super::{Case, Measure, Tolerance, cases, check};
+use crate::device::{self, OnDevice};
 use crate::{Backward, Dims, Forward, Init, Op, ParamSpec, ShapeError};
 use rayon::prelude::*;
+use viewmaker_device::DeviceError;
 
 /// What is wrong with the operation below.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +23,17 @@ enum Defect {
 /// `y = w · x` with one weight, correct up to one defect.
 #[derive(Debug)]
 struct Scale(Defect);
+
+/// No test of a defect gets as far as a device.
+impl OnDevice for Scale {
+    fn device_forward(&self, _: &device::Forward<'_>) -> Result<(), DeviceError> {
+        unreachable!("computed on the processor only")
+    }
+
+    fn device_backward(&self, _: &device::Backward<'_>) -> Result<(), DeviceError> {
+        unreachable!("computed on the processor only")
+    }
+}
 
 impl Op for Scale {
     fn name(&self) -> &'static str {

@@ -22,7 +22,7 @@ impl Padding {
 
 /// The accepted shapes of one convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Geometry {
+pub(crate) struct Geometry {
     pub(super) input: Dims,
     pub(super) output: Dims,
     pub(super) kernel: usize,

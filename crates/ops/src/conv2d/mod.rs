@@ -1,6 +1,7 @@
 //! Two-dimensional convolution (cross-correlation, as in every deep-learning framework).
 
 mod cpu;
+pub(crate) mod device;
 mod direct;
 mod fourier;
 mod geometry;
@@ -12,7 +13,7 @@ pub use geometry::Padding;
 
 use crate::conformance::{Case, InputKind};
 use crate::{Backward, Dims, Forward, Init, Op, ParamSpec, ShapeError};
-use geometry::Geometry;
+pub(crate) use geometry::Geometry;
 
 /// How weight and bias of a convolution are initialised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! weights.
 
 mod cpu;
+mod device;
 mod line;
 mod reference;
 

@@ -2,6 +2,7 @@
 //! element `(y, x, c)` goes to `c · h · w + y · w + x`.
 
 mod cpu;
+pub mod device;
 mod reference;
 
 use crate::conformance::Case;

@@ -9,6 +9,7 @@
 //!
 //! Formulas: see the two normalisations, [`Add`] and [`Activation`].
 
+mod device;
 mod reference;
 
 use crate::activation::Activation;
@@ -22,6 +23,7 @@ use crate::{
     StateSpec,
 };
 use std::sync::Arc;
+use viewmaker_device::DeviceError;
 
 /// The normalisation at the beginning of a [`FusedNorm`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,6 +189,10 @@ impl Rebuild for FusedNorm {
             Norm::Batch(_) => batch_norm::cpu::rebuild(self.tail, cx),
             Norm::Instance(_) => instance_norm::cpu::rebuild(self.tail, cx),
         }
+    }
+
+    fn device_rebuild(&self, cx: &crate::device::Again<'_>) -> Result<(), DeviceError> {
+        self.launch_again(cx)
     }
 }
 

@@ -5,6 +5,7 @@
 //! A map of one position has variance 0: its output is the bias and its gradient 0.
 
 pub(crate) mod cpu;
+pub(crate) mod device;
 mod reference;
 
 use crate::channel_norm::{self, Tail};
@@ -12,6 +13,7 @@ use crate::conformance::Case;
 use crate::fused_norm::FusedNorm;
 use crate::{Again, Backward, Dims, Follower, Forward, Op, ParamSpec, Reads, Rebuild, ShapeError};
 use std::sync::Arc;
+use viewmaker_device::DeviceError;
 
 /// Instance normalisation with scale and shift; parameters `weight` and `bias`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,6 +93,10 @@ impl Op for InstanceNorm {
 impl Rebuild for InstanceNorm {
     fn rebuild(&self, cx: Again<'_>) {
         cpu::rebuild(Tail::default(), cx);
+    }
+
+    fn device_rebuild(&self, cx: &crate::device::Again<'_>) -> Result<(), DeviceError> {
+        device::rebuild(Tail::default(), cx)
     }
 }
 

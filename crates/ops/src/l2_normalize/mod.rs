@@ -8,6 +8,7 @@
 //! largest finite number.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;

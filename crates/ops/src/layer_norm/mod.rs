@@ -5,6 +5,7 @@
 //! transformers. ε = 1e-5 as in PyTorch.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;

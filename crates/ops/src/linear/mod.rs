@@ -1,6 +1,7 @@
 //! Fully connected layer.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;

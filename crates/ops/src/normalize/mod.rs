@@ -1,6 +1,7 @@
 //! Fixed normalisation per channel: `(x − mean[c]) / std[c]` with constants of the data set.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;

@@ -1,6 +1,7 @@
 //! Pooling: averages and maxima over windows of positions.
 
 mod average;
+mod device;
 mod maximum;
 mod reference;
 

@@ -6,6 +6,7 @@
 //! the distance. Reducing by more than two therefore skips elements.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;

@@ -4,10 +4,12 @@
 //! column less than twice the input: the last one is cropped.
 
 mod cpu;
+mod device;
 mod reference;
 
 use crate::conformance::Case;
 use crate::{Again, Backward, Dims, Forward, Op, Reads, Rebuild, ShapeError};
+use viewmaker_device::DeviceError;
 
 /// Nearest ×2 upsampling to `height × width`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,10 @@ impl Op for Upsample {
 impl Rebuild for Upsample {
     fn rebuild(&self, cx: Again<'_>) {
         cpu::forward(cx.input_dims[0], cx.output_dims, cx.inputs[0], cx.output);
+    }
+
+    fn device_rebuild(&self, cx: &crate::device::Again<'_>) -> Result<(), DeviceError> {
+        Self::launch_again(cx)
     }
 }
 

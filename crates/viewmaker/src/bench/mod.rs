@@ -2,5 +2,6 @@
 
 pub mod loss;
 mod statistics;
+pub mod step;
 
 pub use statistics::Spread;

@@ -40,7 +40,7 @@ pub(super) struct ConfigArgs {
     /// Threads; 0 means one per core. The result does not depend on it.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Where to compute.
+    /// Where to compute: auto, cpu, cuda, or cuda:N for card N.
     #[arg(long, value_name = "DEVICE")]
     device: Option<Device>,
 }
@@ -109,11 +109,7 @@ impl ConfigArgs {
             layer.unset_by_flag("train.steps", "--epochs");
         }
         if let Some(device) = self.device {
-            let name = match device {
-                Device::Auto => "auto",
-                Device::Cpu => "cpu",
-            };
-            layer.add_flag("device", name, "--device");
+            layer.add_flag("device", device.to_string(), "--device");
         }
         Ok(layer)
     }

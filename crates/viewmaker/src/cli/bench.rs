@@ -1,15 +1,18 @@
 //! `viewmaker bench`
 
+use super::args::{ConfigArgs, use_threads};
 use super::output;
 use crate::bench::Spread;
 use crate::bench::loss::{LOSSES, Measured, Work};
+use crate::bench::step::Bench;
+use crate::config::Device;
 use crate::error::{Error, Result};
+use crate::machine;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::Write;
-use std::str::FromStr;
-use viewmaker_device::Device;
+use viewmaker_device::Device as Card;
 use viewmaker_ops::contrastive::Version;
 
 /// Measure how fast parts of training are here.
@@ -23,6 +26,7 @@ pub(super) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     Loss(LossArgs),
+    Step(StepArgs),
 }
 
 /// Contrastive losses in streaming form, without the N×N matrix.
@@ -35,7 +39,7 @@ enum What {
 struct LossArgs {
     /// Where to compute: auto, cpu, cuda, or cuda:N for card N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: Place,
+    device: Device,
     /// Losses, with commas between them; without it all.
     #[arg(long, value_name = "NAME", value_delimiter = ',',
           value_parser = PossibleValuesParser::new(LOSSES.iter().map(|(name, _)| *name)))]
@@ -60,62 +64,89 @@ struct LossArgs {
     json: bool,
 }
 
+/// The training step of a configuration on random examples: networks, loss and optimisers, without
+/// data loading.
+///
+/// Prints the median and the extremes of a step of both players, and examples a second. Times are those
+/// of the wall clock until a device has done everything.
+#[derive(Debug, Args)]
+#[command(after_help = STEP_EXAMPLES)]
+struct StepArgs {
+    #[command(flatten)]
+    settings: ConfigArgs,
+    /// Channels, height and width of an example.
+    #[arg(long, value_name = "C,H,W", value_delimiter = ',', num_args = 1, default_value = "3,32,32",
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    shape: Vec<usize>,
+    /// Measured steps, after three that are not counted.
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    repeats: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
-  viewmaker bench loss";
+  viewmaker bench loss
+  viewmaker bench step --modality image";
+
+const STEP_EXAMPLES: &str = "\
+Examples:
+  viewmaker bench step --modality image --device cpu
+  viewmaker bench step --config configs/cifar10.toml --device cuda --set precision=bf16 --json
+  viewmaker bench step --modality speech --shape 1,64,64";
 
 const LOSS_EXAMPLES: &str = "\
 Examples:
   viewmaker bench loss --device cpu --embeddings 256,4096,16384
   viewmaker bench loss --device cuda --objective ntxent --embeddings 8192,32768,131072 --json";
 
-/// What `--device` may say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Auto,
-    Cpu,
-    Cuda(usize),
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let card = |number: &str| number.parse().map(Self::Cuda).ok();
-        let place = match text {
-            "auto" => Some(Self::Auto),
-            "cpu" => Some(Self::Cpu),
-            "cuda" => Some(Self::Cuda(0)),
-            _ => text.strip_prefix("cuda:").and_then(card),
-        };
-        place.ok_or_else(|| "expected auto, cpu, cuda, or cuda:N with N from 0".to_owned())
+/// The card to use; `None` is the processor. `auto` says once why it falls back.
+fn open(device: Device) -> Result<Option<Card>> {
+    let (card, reason) = machine::card(device)?;
+    if let Some(reason) = reason {
+        // A closed standard error is no reason to stop.
+        let _ = writeln!(std::io::stderr(), "on the CPU: {reason}");
     }
-}
-
-impl Place {
-    /// The card to use; `None` is the processor. `auto` says once why it falls back.
-    fn open(self) -> Result<Option<Device>> {
-        match self {
-            Self::Cpu => Ok(None),
-            Self::Cuda(ordinal) => Device::cuda(ordinal)
-                .map(Some)
-                .map_err(|error| Error::failure(error.to_string())),
-            Self::Auto => match Device::cuda(0) {
-                Ok(device) => Ok(Some(device)),
-                Err(reason) => {
-                    // A closed standard error is no reason to stop.
-                    let _ = writeln!(std::io::stderr(), "on the CPU: {reason}");
-                    Ok(None)
-                }
-            },
-        }
-    }
+    Ok(card)
 }
 
 pub(super) fn run(args: BenchArgs) -> Result<()> {
     match args.what {
         What::Loss(args) => loss(args),
+        What::Step(args) => step(&args),
     }
+}
+
+fn step(args: &StepArgs) -> Result<()> {
+    /// Steps in which memory is allocated and kernels are compiled.
+    const WARMUP: usize = 3;
+    let config = args.settings.resolve()?;
+    let &[c, h, w] = args.shape.as_slice() else {
+        return Err(Error::usage(
+            "--shape: expected three numbers, as in 3,32,32",
+        ));
+    };
+    use_threads(&config)?;
+    let opened = machine::open(&config)?;
+    let mut bench = Bench::new(&config, [c, h, w], None, &opened.machine)?;
+    let measured = bench.measure(WARMUP, args.repeats)?;
+    if args.json {
+        return output::print_json(&json!({ "event": "result", "results": [measured] }));
+    }
+    let memory = measured.device_megabytes;
+    let memory = memory.map(|mb| format!(", {mb:.0} MB of device memory in use"));
+    output::print(&format!(
+        "{}\nbatch of {} × {c}×{h}×{w}, {:?} updates: {} a step, {:.0} examples/s{}",
+        opened.message,
+        measured.batch,
+        measured.update,
+        times(measured.step),
+        measured.examples_per_second,
+        memory.unwrap_or_default()
+    ))
 }
 
 fn loss(args: LossArgs) -> Result<()> {
@@ -123,7 +154,7 @@ fn loss(args: LossArgs) -> Result<()> {
         let message = format!("--embeddings {odd}: two views make an even number");
         return Err(Error::usage(message));
     }
-    let device = args.device.open()?;
+    let device = open(args.device)?;
     if !args.json {
         output::print(&header())?;
     }
@@ -193,20 +224,4 @@ fn row(measured: &Measured) -> String {
 fn times(spread: Spread) -> String {
     let Spread { median, min, max } = spread;
     format!("{:.2} ms ({:.2}–{:.2})", 1e3 * median, 1e3 * min, 1e3 * max)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_read_as_typed() {
-        let read = |text: &str| text.parse::<Place>().ok();
-        assert_eq!(read("auto"), Some(Place::Auto));
-        assert_eq!(read("cuda"), Some(Place::Cuda(0)));
-        assert_eq!(read("cuda:3"), Some(Place::Cuda(3)));
-        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
 }

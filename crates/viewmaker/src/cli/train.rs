@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::collapse::Collapse;
 use crate::interrupt::Interrupt;
+use crate::machine;
 use crate::pictures::{self, Request};
 use crate::progress::{LoggedUi, Ui, ui};
 use crate::run::{RunDir, RunSummary};
@@ -60,13 +61,15 @@ pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     use_threads(&config)?;
     pictures::resolve_data(&mut config)?;
     let splits = pictures::open_data(&config)?;
-    let mut trainer = Trainer::new(&config, &splits)?;
+    let opened = machine::open(&config)?;
+    let mut trainer = Trainer::new(&config, &splits, &opened.machine)?;
     if args.profile {
         trainer.measure();
     }
     let mut run = open_run(&args, &config)?;
     let mut ui = LoggedUi::new(ui.as_mut(), run.log()?);
     ui.on_message(&splits.description);
+    ui.on_message(&opened.message);
     restore(&mut trainer, &mut run, &mut ui)?;
     ui.on_message(&format!("run folder: {}", run.path().display()));
     let outcome = trainer.run(&mut run, &mut ui, interrupt)?;

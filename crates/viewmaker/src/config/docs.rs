@@ -23,7 +23,14 @@ const DOCS: &[(&str, &str)] = &[
         "threads",
         "Threads; 0: one per core. The result does not depend on it.",
     ),
-    ("device", "Where the computation runs: auto or cpu."),
+    (
+        "device",
+        "Where the computation runs: auto (the first CUDA card, else the processor), cpu, cuda, or cuda:N.",
+    ),
+    (
+        "precision",
+        "How convolutions multiply on a CUDA card: f32, or bf16 on tensor cores (storage and sums stay f32).",
+    ),
     ("data", "Which data, and how they are read."),
     (
         "data.path",

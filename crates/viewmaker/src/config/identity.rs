@@ -7,6 +7,7 @@ use super::{Config, ConfigError, get, schema, to_table};
 const FREE: &[&str] = &[
     "threads",
     "device",
+    "precision",
     "train.epochs",
     "train.steps",
     "train.checkpoint_every",

@@ -5,6 +5,7 @@
 //! read off the `Deserialize` implementations (`schema.rs`), their meaning stands in `docs.rs`,
 //! their ranges in `validate.rs`, their default values in `preset.rs`.
 
+mod device;
 mod docs;
 mod error;
 mod identity;
@@ -19,6 +20,7 @@ mod validate;
 mod views;
 mod write;
 
+pub use device::{Device, Precision};
 pub use docs::doc;
 pub use error::{ConfigError, Origin, WrongValue, nearest};
 pub use layer::{Entry, Layer};
@@ -48,8 +50,10 @@ pub struct Config {
     pub seed: u64,
     /// Threads; 0: one per core.
     pub threads: usize,
-    /// Where the computation runs.
-    pub device: Device,
+    /// Where the computation runs, in the words of [`Device`].
+    pub device: String,
+    /// How convolutions and fully connected layers multiply on a device.
+    pub precision: Precision,
     /// Which data, and how they are read.
     pub data: DataSection,
     /// The network that makes views.

@@ -4,6 +4,7 @@
 //! CPU, are the files in `configs/`.
 
 use super::Config;
+use super::device::{Device, Precision};
 use super::probes::*;
 use super::sections::*;
 use super::views::ViewSource;
@@ -38,7 +39,8 @@ fn common(modality: &str) -> Config {
         modality: modality.to_owned(),
         seed: 0,
         threads: 0,
-        device: Device::Auto,
+        device: Device::Auto.to_string(),
+        precision: Precision::F32,
         data: DataSection {
             path: None,
             options: DataConfig {

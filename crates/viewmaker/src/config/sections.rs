@@ -8,16 +8,6 @@ use std::path::PathBuf;
 use viewmaker_data::views::{ExpertConfig, PatchConfig, TemporalConfig};
 use viewmaker_data::{DataConfig, ViewsConfig};
 
-/// Where the computation runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    /// The best device at hand.
-    Auto,
-    /// The processor.
-    Cpu,
-}
-
 /// The section `data`: which data, and how they are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSection {

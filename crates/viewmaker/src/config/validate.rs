@@ -1,9 +1,9 @@
 //! The ranges of all values. Types have been checked before.
 
-use super::Config;
 use super::error::ConfigError;
 use super::probes::*;
 use super::sections::*;
+use super::{Config, Device, Precision};
 use std::fmt::Display;
 use viewmaker_data::DataError;
 use viewmaker_objective::ObjectiveError;
@@ -21,6 +21,18 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         "at most 2⁶³ − 1",
     )?;
     at_most("threads", config.threads, 1024)?;
+    check(
+        "device",
+        &config.device,
+        config.device.parse::<Device>().is_ok(),
+        "auto, cpu, cuda, or cuda:N for card N, counted from 0",
+    )?;
+    check(
+        "precision",
+        "bf16",
+        config.precision == Precision::F32 || config.device != "cpu",
+        "f32 on the processor; bf16 is for tensor cores (device = \"cuda\")",
+    )?;
     config.data.options.validate().map_err(from_data)?;
     viewmaker(&config.viewmaker, &config.modality)?;
     views(config)?;

@@ -180,6 +180,7 @@ fn embed_batches(
         done += count as u64;
         progress(done);
     }
+    players.check()?;
     if features.rows.iter().any(|x| !x.is_finite()) {
         return Err(Error::failure(
             "the encoder produced values that are not finite; its weights have diverged",

@@ -166,7 +166,7 @@ impl Evaluation<'_> {
         }
         let section = &self.config.eval.fewshot;
         let test = self.frozen_test(Layer::Pooled, ui)?;
-        let untrained = self.untrained();
+        let untrained = self.untrained()?;
         let untrained = self.of(&untrained).frozen_test(Layer::Pooled, ui)?;
         let at = |&shots: &usize| {
             let settings = section.episodes_of(shots, self.config.seed);

@@ -276,11 +276,13 @@ impl Evaluation<'_> {
     }
 
     /// The same encoder with the weights that training started from, without views.
-    fn untrained(&self) -> Players {
-        Players {
-            encoder: model::fresh_encoder(self.players.encoder.net(), self.config.seed),
+    fn untrained(&self) -> Result<Players> {
+        let encoder = &self.players.encoder;
+        let seed = self.config.seed;
+        Ok(Players {
+            encoder: model::fresh_encoder(encoder.net(), seed, &encoder.machine())?,
             views: Views::None,
-        }
+        })
     }
 
     /// This evaluation for other networks.

@@ -66,7 +66,7 @@ impl Evaluation<'_> {
             )));
         }
         let frozen = self.frozen(Layer::Pooled, ui)?;
-        let untrained = self.untrained();
+        let untrained = self.untrained()?;
         let untrained = self.of(&untrained).frozen(Layer::Pooled, ui)?;
         let section = &self.config.eval.subjects;
         let mut counts = section.counts.clone();

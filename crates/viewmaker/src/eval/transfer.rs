@@ -54,7 +54,8 @@ impl Evaluation<'_> {
         }
         let shape = self.splits.train.shape();
         let net = Networks::build(self.config, shape, statistics)?.encoder;
-        let encoder = model::fresh_encoder(&net, self.config.seed);
+        let machine = self.players.encoder.machine();
+        let encoder = model::fresh_encoder(&net, self.config.seed, &machine)?;
         model::copy_backbone(&self.players.encoder, &encoder)?;
         let (Some(knn), Some(logistic)) = self.both(encoder, ui)? else {
             return Ok(None);
@@ -62,7 +63,7 @@ impl Evaluation<'_> {
         let seeds: Vec<u64> = (0..UNTRAINED).map(|i| self.config.seed + i).collect();
         let (mut by_knn, mut by_logistic) = (Vec::new(), Vec::new());
         for seed in &seeds {
-            let (knn, logistic) = self.both(model::fresh_encoder(&net, *seed), ui)?;
+            let (knn, logistic) = self.both(model::fresh_encoder(&net, *seed, &machine)?, ui)?;
             by_knn.extend(knn.map(|knn| knn.accuracy));
             by_logistic.extend(logistic.map(|logistic| logistic.accuracy));
         }

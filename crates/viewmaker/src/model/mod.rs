@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::train::players::{Players, Views};
 use std::sync::Arc;
 use viewmaker_data::ChannelStats;
-use viewmaker_exec::{Tower, Weights};
+use viewmaker_exec::{Machine, Tower, Weights};
 use viewmaker_net::zoo::{
     EncoderConfig, InputNormalization, NoiseViewConfig, Nonlinearity, Projection, ViewmakerConfig,
     encoder, noise_views, viewmaker,
@@ -56,17 +56,24 @@ impl Networks {
         })
     }
 
-    /// Gives the networks fresh weights drawn from `seed`.
-    pub fn init(&self, config: &Config, seed: u64) -> Players {
-        let tower =
-            |net: &Arc<Net>, stream| Tower::new(Weights::init(Arc::clone(net), seed, stream));
-        let encoder = tower(&self.encoder, ENCODER_STREAM);
+    /// Gives the networks fresh weights drawn from `seed`, on `machine`.
+    ///
+    /// # Errors
+    /// When a device has too little memory.
+    pub fn init(&self, config: &Config, seed: u64, machine: &Machine) -> Result<Players> {
+        let tower = |net: &Arc<Net>, stream| {
+            let weights = Weights::init(Arc::clone(net), seed, stream);
+            Tower::on(weights, machine)
+        };
+        let encoder = tower(&self.encoder, ENCODER_STREAM)?;
         let views = match (&self.views, config.views.source.network()) {
-            (Some(net), Some(ViewNetwork::Learned)) => Views::Learned(tower(net, VIEWMAKER_STREAM)),
-            (Some(net), _) => Views::Noise(tower(net, VIEWMAKER_STREAM)),
+            (Some(net), Some(ViewNetwork::Learned)) => {
+                Views::Learned(tower(net, VIEWMAKER_STREAM)?)
+            }
+            (Some(net), _) => Views::Noise(tower(net, VIEWMAKER_STREAM)?),
             (None, _) => Views::None,
         };
-        Players { encoder, views }
+        Ok(Players { encoder, views })
     }
 }
 
@@ -88,9 +95,13 @@ pub fn classifier(
     Ok(Arc::new(encoder(&config).map_err(usage)?))
 }
 
-/// An encoder with the weights that a run with this seed starts from.
-pub fn fresh_encoder(net: &Arc<Net>, seed: u64) -> Tower {
-    Tower::new(Weights::init(Arc::clone(net), seed, ENCODER_STREAM))
+/// An encoder with the weights that a run with this seed starts from, on `machine`.
+///
+/// # Errors
+/// When a device has too little memory.
+pub fn fresh_encoder(net: &Arc<Net>, seed: u64, machine: &Machine) -> Result<Tower> {
+    let weights = Weights::init(Arc::clone(net), seed, ENCODER_STREAM);
+    Ok(Tower::on(weights, machine)?)
 }
 
 /// Gives `to` the weights of the encoder `from`; all but those of what stands above the pooled features.

@@ -6,6 +6,7 @@ use super::players::{Embeddings, Fixed};
 use super::text::TextBranch;
 use dfdx::prelude::{Cpu, HasShape, PutTape, ReshapeTo, SplitTape, Tape};
 use std::collections::BTreeMap;
+use viewmaker_device::DeviceError;
 use viewmaker_exec::optim::Optimizer;
 use viewmaker_exec::{Call, Profiler, Tensor, Tower, Wanted, Weights};
 use viewmaker_net::Net;
@@ -40,24 +41,31 @@ pub struct Companions {
 
 impl Companions {
     /// What `branches` ask for: a momentum encoder that starts equal to `encoder`, and `predictor` with
-    /// fresh weights drawn from `seed`, trained by what `optimizer` makes for it.
+    /// fresh weights drawn from `seed`, trained by what `optimizer` makes for it; both where the encoder
+    /// is.
+    ///
+    /// # Errors
+    /// When a device has too little memory.
     pub fn new(
         branches: &Branches,
         encoder: &Tower,
         predictor: Net,
         optimizer: impl FnOnce(&Net) -> Box<dyn Optimizer>,
         seed: u64,
-    ) -> Self {
-        let predictor = branches.predictor.then(|| Predictor {
-            optimizer: optimizer(&predictor),
-            tower: Tower::new(Weights::init(predictor.into(), seed, PREDICTOR_STREAM)),
-        });
-        let copy = || Tower::new(encoder.weights().clone());
-        Self {
-            predictor,
-            momentum_encoder: branches.momentum_encoder().then(copy),
+    ) -> Result<Self, DeviceError> {
+        let machine = encoder.machine();
+        let fresh = |net: Net| -> Result<Predictor, DeviceError> {
+            Ok(Predictor {
+                optimizer: optimizer(&net),
+                tower: Tower::on(Weights::init(net.into(), seed, PREDICTOR_STREAM), &machine)?,
+            })
+        };
+        let copy = || Tower::on(encoder.weights().clone(), &machine);
+        Ok(Self {
+            predictor: branches.predictor.then(|| fresh(predictor)).transpose()?,
+            momentum_encoder: branches.momentum_encoder().then(copy).transpose()?,
             text: None,
-        }
+        })
     }
 
     /// Adds what embeds texts.
@@ -137,28 +145,43 @@ impl Companions {
     /// it keeps `momentum` of itself.
     pub(super) fn step(&mut self, encoder: &Tower, lr: f32, momentum: f32) {
         if let Some(Predictor { tower, optimizer }) = &mut self.predictor {
-            tower.update(|params, grads| optimizer.step(params, grads, lr));
+            tower.optimize(&mut **optimizer, lr);
         }
         if let Some(text) = &mut self.text {
             text.step(lr);
         }
         if let Some(follower) = &self.momentum_encoder {
-            follower.weights_mut().follow(&encoder.weights(), momentum);
+            follower.follow(encoder, momentum);
         }
     }
 
+    /// What a device has failed to do for one of these networks.
+    pub(super) fn check(&self) -> crate::error::Result<()> {
+        let towers = [self.predictor(), self.momentum_encoder()];
+        towers.into_iter().flatten().try_for_each(Tower::check)?;
+        let text = self.text.as_ref();
+        Ok(text.map_or(Ok(()), |text| text.tower().check())?)
+    }
+
     /// Adds what a checkpoint must hold to `files`.
-    pub(super) fn save(&self, files: &mut Files) {
+    ///
+    /// # Errors
+    /// When it cannot be read from a device.
+    pub(super) fn save(&self, files: &mut Files) -> Result<(), DeviceError> {
         if let Some(tower) = &self.momentum_encoder {
             files.insert(MOMENTUM_ENCODER.to_owned(), tower.weights().tensors());
         }
         if let Some(Predictor { tower, optimizer }) = &self.predictor {
             files.insert(PREDICTOR.to_owned(), tower.weights().tensors());
-            files.insert(PREDICTOR_OPTIMIZER.to_owned(), optimizer.state(tower.net()));
+            files.insert(
+                PREDICTOR_OPTIMIZER.to_owned(),
+                optimizer.state(tower.net())?,
+            );
         }
         if let Some(text) = &self.text {
-            text.save(files);
+            text.save(files)?;
         }
+        Ok(())
     }
 
     /// Restores what [`Companions::save`] gave.

@@ -28,7 +28,7 @@ use text::TextBranch;
 use viewmaker_data::text::pages;
 use viewmaker_data::{Batch, Loader, Splits};
 use viewmaker_exec::optim::{Adam, Optimizer, Schedule, Sgd};
-use viewmaker_exec::{Part, Profile, Profiler};
+use viewmaker_exec::{Machine, Part, Profile, Profiler};
 use viewmaker_net::{Net, zoo};
 use viewmaker_objective::Objective;
 
@@ -107,14 +107,15 @@ struct EpochMeans {
 }
 
 impl<'a> Trainer<'a> {
-    /// Builds networks, optimisers, objective and loader for `config` on `splits`.
+    /// Builds networks, optimisers, objective and loader for `config` on `splits`; the networks run
+    /// on `machine`.
     ///
     /// # Errors
-    /// When an option cannot work with these data.
-    pub fn new(config: &'a Config, splits: &'a Splits) -> Result<Self> {
+    /// When an option cannot work with these data, or a device has too little memory.
+    pub fn new(config: &'a Config, splits: &'a Splits, machine: &Machine) -> Result<Self> {
         let shape = splits.train.shape();
         let networks = Networks::build(config, shape, splits.after_view.as_ref())?;
-        let players = networks.init(config, config.seed);
+        let players = networks.init(config, config.seed, machine)?;
         let objective = demands::objective(config, splits, players.embedding_dim())?;
         let predictor = zoo::predictor(zoo::PredictorConfig {
             dim: players.embedding_dim(),
@@ -126,9 +127,11 @@ impl<'a> Trainer<'a> {
             predictor.map_err(|error| Error::usage(error.to_string()))?,
             |net| optimizer(&config.optim.encoder, net),
             config.seed,
-        );
+        )?;
         let companions = match objective.branches().text {
-            true => companions.with_text(TextBranch::new(config, players.embedding_dim())?),
+            true => {
+                companions.with_text(TextBranch::new(config, players.embedding_dim(), machine)?)
+            }
             false => companions,
         };
         let mut loader = Loader::training(
@@ -296,9 +299,16 @@ impl<'a> Trainer<'a> {
         let outcome = profiler
             .time(Part::Rest, || learners.step(step_batch, rates, &mut noise))
             .map_err(|error| Error::failure(error.to_string()))?;
+        self.check_devices()?;
         profiler.time(Part::Records, || {
             self.record(outcome, epoch, rates, run, ui)
         })
+    }
+
+    /// What a device could not do in a step: its results were not numbers.
+    fn check_devices(&self) -> Result<()> {
+        self.players.check()?;
+        self.companions.check()
     }
 
     /// Adds a step to the measurements of the run.
@@ -445,7 +455,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn save(&self, run: &mut RunDir, score: Option<f64>) -> Result<()> {
-        run.save_checkpoint(&self.checkpoint(), score)?;
+        run.save_checkpoint(&self.checkpoint()?, score)?;
         Ok(())
     }
 }

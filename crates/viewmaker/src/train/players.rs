@@ -1,6 +1,7 @@
 //! The two players: an encoder, and whatever makes its views.
 
 use dfdx::prelude::{Cpu, NoneTape, Tape, Tensor};
+use viewmaker_device::DeviceError;
 use viewmaker_exec::{Call, Maps, Part, Profiler, Tower, Vectors, Wanted};
 use viewmaker_net::{Purpose, ValueId};
 use viewmaker_ops::{Mode, random::Philox};
@@ -174,6 +175,16 @@ impl Players {
         for tower in self.views.tower().into_iter().chain([&self.encoder]) {
             tower.set_profiler(profiler.clone());
         }
+    }
+
+    /// What a device has failed to do for one of them; see [`Tower::check`].
+    ///
+    /// # Errors
+    /// The first failure since the last call.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        let views = self.views.tower();
+        views.map_or(Ok(()), Tower::check)?;
+        self.encoder.check()
     }
 
     /// Length of an embedding.

@@ -28,20 +28,25 @@ pub(crate) fn normalization(checkpoint: &Checkpoint) -> Option<ChannelStats> {
 
 impl Trainer<'_> {
     /// The state after the last step.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
+    ///
+    /// # Errors
+    /// When it cannot be read from a device.
+    pub(super) fn checkpoint(&self) -> Result<Checkpoint> {
         let mut files = BTreeMap::new();
         let encoder = &self.players.encoder;
         files.insert(ENCODER.to_string(), encoder.weights().tensors());
-        let state = self.encoder_optimizer.state(encoder.net());
+        let state = self.encoder_optimizer.state(encoder.net())?;
         files.insert(ENCODER_OPTIMIZER.to_string(), state);
         if let (Some(tower), Some(optimizer)) =
             (self.players.views.tower(), &self.viewmaker_optimizer)
         {
             files.insert(VIEWMAKER.to_string(), tower.weights().tensors());
-            let state = optimizer.state(tower.net());
+            let state = optimizer.state(tower.net())?;
             files.insert(VIEWMAKER_OPTIMIZER.to_string(), state);
         }
-        self.companions.save(&mut files);
+        self.companions.save(&mut files)?;
+        // Weights that could not be read are old ones.
+        self.check_devices()?;
         let state = self.objective.state().into_iter();
         let objective = state.map(|(name, shape, data)| (name, Tensor { shape, data }));
         files.insert(OBJECTIVE.to_string(), objective.collect());
@@ -49,12 +54,12 @@ impl Trainer<'_> {
         if let Some(stats) = &self.splits.after_view {
             meta[AFTER_VIEW] = serde_json::json!([stats.mean, stats.std]);
         }
-        Checkpoint {
+        Ok(Checkpoint {
             step: self.progress.step,
             epoch: self.progress.step / self.steps_per_epoch().max(1),
             tensors: files,
             meta,
-        }
+        })
     }
 
     /// Continues from `checkpoint`.

@@ -15,6 +15,7 @@ use dfdx::prelude::{
     AsArray, Backward, Cpu, NoneTape, OwnedTape, PutTape, SplitTape, Tape, Tensor, TensorFromVec,
     Trace,
 };
+use rayon::prelude::*;
 use viewmaker_exec::{Maps, Part, Profiler, Wanted, optim::Optimizer};
 use viewmaker_objective::{BatchInfo, Objective, ObjectiveError, Outputs, Seen};
 
@@ -350,7 +351,7 @@ impl Learners<'_> {
         let companions = &mut self.companions;
         let (encoder, lr) = (&self.players.encoder, rates.encoder_lr);
         encoder.profiler().time(Part::Optimizer, || {
-            encoder.update(|params, grads| optimizer.step(params, grads, lr));
+            encoder.optimize(&mut **optimizer, lr);
             companions.step(encoder, lr, rates.encoder_momentum);
         });
     }
@@ -360,7 +361,7 @@ impl Learners<'_> {
             (self.players.views.tower(), &mut self.viewmaker_optimizer)
         {
             tower.profiler().time(Part::Optimizer, || {
-                tower.update(|params, grads| optimizer.step(params, grads, lr));
+                tower.optimize(&mut **optimizer, lr);
             });
         }
     }
@@ -421,12 +422,23 @@ pub(super) fn mean_distortion<T: Tape<f32, Cpu>>(
     batch: StepBatch<'_>,
     perturbation: Perturbation,
 ) -> f32 {
+    const PIECE: usize = 1 << 14;
     let (mut sum, mut count) = (0.0f64, 0usize);
     let numbered = views.iter().enumerate();
     for (view, tensor) in numbered.filter(|(view, _)| perturbation.applies_to(*view)) {
-        let pairs = tensor.as_vec().into_iter().zip(batch.example(view));
-        sum += pairs.map(|(v, x)| f64::from((v - x).abs())).sum::<f64>();
-        count += batch.example(view).len();
+        let seen = tensor.as_vec();
+        let pieces = seen
+            .par_chunks(PIECE)
+            .zip(batch.example(view).par_chunks(PIECE));
+        let pieces: Vec<f64> = pieces.map(|(v, x)| distance(v, x)).collect();
+        // In order, so that the sum does not depend on the number of threads.
+        sum += pieces.iter().sum::<f64>();
+        count += seen.len();
     }
     (sum / count.max(1) as f64) as f32
+}
+
+/// Sum of absolute differences.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).sum()
 }

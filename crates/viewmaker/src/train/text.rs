@@ -10,8 +10,9 @@ use dfdx::prelude::{Cpu, OwnedTape, Rank0, SplitTape, SumTo, Tensor, TensorFromV
 use std::collections::BTreeMap;
 use std::f32::consts::LN_10;
 use viewmaker_data::text::{PAGE, pages};
+use viewmaker_device::DeviceError;
 use viewmaker_exec::optim::Optimizer;
-use viewmaker_exec::{Call, Maps, Profiler, Tower, Wanted, Weights};
+use viewmaker_exec::{Call, Machine, Maps, Profiler, Tower, Wanted, Weights};
 use viewmaker_net::{Net, Purpose, zoo};
 use viewmaker_objective::Loss;
 use viewmaker_ops::Mode;
@@ -39,12 +40,13 @@ struct Learner {
 impl Learner {
     fn step(&mut self, lr: f32) {
         let Self { tower, optimizer } = self;
-        tower.update(|params, grads| optimizer.step(params, grads, lr));
+        tower.optimize(&mut **optimizer, lr);
     }
 
-    fn save(&self, files: &mut Files, [weights, state]: [&str; 2]) {
+    fn save(&self, files: &mut Files, [weights, state]: [&str; 2]) -> Result<(), DeviceError> {
         files.insert(weights.to_owned(), self.tower.weights().tensors());
-        files.insert(state.to_owned(), self.optimizer.state(self.tower.net()));
+        files.insert(state.to_owned(), self.optimizer.state(self.tower.net())?);
+        Ok(())
     }
 
     fn load(
@@ -85,16 +87,17 @@ impl TextBranch {
     /// A text tower for embeddings of `embedding_dim` numbers with weights drawn from the
     /// configuration's seed; the scale begins at `1 / objective.temperature`.
     ///
-    /// Both learn as the encoder does, the scale without weight decay.
+    /// Both learn as the encoder does, the scale without weight decay. The tower runs on `machine`, the
+    /// scale, one number, on the processor.
     ///
     /// # Errors
-    /// When an option is out of range.
-    pub fn new(config: &Config, embedding_dim: usize) -> Result<Self> {
+    /// When an option is out of range, or a device has too little memory.
+    pub fn new(config: &Config, embedding_dim: usize, machine: &Machine) -> Result<Self> {
         let section = &config.optim.encoder;
         let net = network(config, embedding_dim)?;
         let texts = Learner {
             optimizer: optimizer(section, &net),
-            tower: Tower::new(Weights::init(net.into(), config.seed, TEXT_STREAM)),
+            tower: Tower::on(Weights::init(net.into(), config.seed, TEXT_STREAM), machine)?,
         };
         let net = zoo::logit_scale().map_err(|error| Error::usage(error.to_string()))?;
         let undecayed = OptimizerSection {
@@ -161,9 +164,9 @@ impl TextBranch {
         *log_scale = log_scale.clamp(0.0, LARGEST_LOG_SCALE);
     }
 
-    pub(super) fn save(&self, files: &mut Files) {
-        self.texts.save(files, [TEXT_TOWER, TEXT_OPTIMIZER]);
-        self.scale.save(files, [SCALE, SCALE_OPTIMIZER]);
+    pub(super) fn save(&self, files: &mut Files) -> Result<(), DeviceError> {
+        self.texts.save(files, [TEXT_TOWER, TEXT_OPTIMIZER])?;
+        self.scale.save(files, [SCALE, SCALE_OPTIMIZER])
     }
 
     pub(super) fn load(&mut self, files: &Files) -> Result<(), (&'static str, String)> {

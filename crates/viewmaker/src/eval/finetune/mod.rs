@@ -143,8 +143,9 @@ impl Evaluation<'_> {
         let shape = self.splits.train.shape();
         let classes = self.splits.class_names.len();
         let net = model::classifier(self.config, shape, self.splits.after_view.as_ref(), classes)?;
-        let scratch = model::fresh_encoder(&net, seed);
-        let pretrained = model::fresh_encoder(&net, seed);
+        let machine = self.players.encoder.machine();
+        let scratch = model::fresh_encoder(&net, seed, &machine)?;
+        let pretrained = model::fresh_encoder(&net, seed, &machine)?;
         model::copy_backbone(&self.players.encoder, &pretrained)?;
         Ok([scratch, pretrained])
     }

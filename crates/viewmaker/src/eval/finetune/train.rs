@@ -9,7 +9,7 @@ use dfdx::losses::cross_entropy_with_logits_loss;
 use dfdx::prelude::{AsArray, Backward, Cpu, HasShape, TensorFromVec, Trace};
 use std::sync::Arc;
 use viewmaker_data::{Batch, Dataset, Loader};
-use viewmaker_exec::optim::{Adam, Optimizer, Schedule};
+use viewmaker_exec::optim::{Adam, Schedule};
 use viewmaker_exec::{Call, Tower, Wanted};
 use viewmaker_ops::Mode;
 
@@ -48,7 +48,8 @@ impl Training<'_> {
                     )));
                 }
                 let rate = lr * schedule.factor(step);
-                tower.update(|params, grads| adam.step(params, grads, rate));
+                tower.optimize(&mut adam, rate);
+                tower.check()?;
                 step += 1;
             }
             if step == steps {

@@ -1,0 +1,33 @@
+//! Networks on a device: the same plans, executed by the kernels of the operations.
+
+mod pass;
+mod weights;
+
+pub use pass::DevicePass;
+pub use weights::DeviceWeights;
+
+use viewmaker_device::{Device, DeviceError};
+use viewmaker_ops::device::Precision;
+
+/// What executes a network.
+#[derive(Clone, Debug, Default)]
+pub enum Machine {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// A device, with the precision of its products.
+    Device(Device, Precision),
+}
+
+impl Machine {
+    /// Waits until a device has done what it was asked to.
+    ///
+    /// # Errors
+    /// When an earlier kernel failed.
+    pub fn synchronize(&self) -> Result<(), DeviceError> {
+        match self {
+            Self::Cpu => Ok(()),
+            Self::Device(device, _) => device.synchronize(),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Normalisation of groups on a device, with its tail: the launches of `kernels/channel_norm.cu`.
+
+use super::Tail;
+use crate::Dims;
+use crate::activation::Activation;
+use crate::device::{self, int};
+use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CHANNEL_NORM};
+
+static MOMENTS: Kernel = Kernel::new(&CHANNEL_NORM, "moments");
+static FINISH_MOMENTS: Kernel = Kernel::new(&CHANNEL_NORM, "finish_moments");
+static RUNNING_MOMENTS: Kernel = Kernel::new(&CHANNEL_NORM, "running_moments");
+static APPLY: Kernel = Kernel::new(&CHANNEL_NORM, "apply");
+static GRADIENT_SUMS: Kernel = Kernel::new(&CHANNEL_NORM, "gradient_sums");
+static FINISH_GRADIENTS: Kernel = Kernel::new(&CHANNEL_NORM, "finish_gradients");
+static PARAMETER_GRADIENTS: Kernel = Kernel::new(&CHANNEL_NORM, "parameter_gradients");
+static INPUT_GRADIENTS: Kernel = Kernel::new(&CHANNEL_NORM, "input_gradients");
+
+/// Groups of rows that are normalised together, on a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Groups<'a> {
+    pub(crate) device: &'a Device,
+    pub(crate) groups: usize,
+    pub(crate) rows: usize,
+    pub(crate) channels: usize,
+    pub(crate) tail: Tail,
+}
+
+/// Running statistics that move with the batch.
+pub(crate) struct Running<'a> {
+    /// Mean, variance and number of batches.
+    pub(crate) state: &'a [Span],
+    /// Share of the batch.
+    pub(crate) momentum: f32,
+}
+
+/// What an element is normalised with, and the value and gradient at it.
+pub(crate) struct At<'a> {
+    pub(crate) x: &'a Span,
+    pub(crate) params: &'a [Span],
+    pub(crate) saved: &'a Span,
+}
+
+impl<'a> Groups<'a> {
+    /// The whole batch as one group.
+    pub(crate) fn batch(device: &'a Device, dims: Dims, tail: Tail) -> Self {
+        Self {
+            device,
+            groups: 1,
+            rows: dims.n * dims.area(),
+            channels: dims.c,
+            tail,
+        }
+    }
+
+    /// Every example a group.
+    pub(crate) fn examples(device: &'a Device, dims: Dims, tail: Tail) -> Self {
+        Self {
+            device,
+            groups: dims.n,
+            rows: dims.area(),
+            channels: dims.c,
+            tail,
+        }
+    }
+
+    fn share(&self) -> usize {
+        device::share(self.rows, self.channels, self.groups)
+    }
+
+    fn shares(&self) -> usize {
+        self.rows.div_ceil(self.share())
+    }
+
+    /// Two sums a channel of every share, and two means a channel of every group.
+    pub(crate) fn scratch_len(&self) -> usize {
+        2 * self.channels * self.groups * (self.shares() + 1)
+    }
+
+    /// One block for each share of each tile of channels.
+    fn blocks(&self) -> Launch {
+        let tiles = self.groups * self.channels.div_ceil(32);
+        Launch {
+            grid: [tiles as u32, self.shares() as u32, 1],
+            ..Launch::linear(1, Launch::THREADS)
+        }
+    }
+
+    fn channels_of_groups(&self) -> Launch {
+        Launch::over(self.groups * self.channels)
+    }
+
+    fn extents(&self, args: Args) -> Args {
+        args.i32(int(self.rows))
+            .i32(int(self.channels))
+            .i32(int(self.share()))
+    }
+
+    /// The rectifier, as kernels take it.
+    fn rectifier(&self, args: Args) -> Args {
+        match self.tail.rectifier {
+            None => args.i32(0).f32(0.0),
+            Some(Activation::Relu) => args.i32(1).f32(0.0),
+            Some(Activation::LeakyRelu { slope }) => args.i32(2).f32(slope),
+        }
+    }
+
+    fn elements(&self, args: Args) -> Args {
+        let group = self.rows * self.channels;
+        args.u32(int(self.groups * group) as u32)
+            .u32(int(group) as u32)
+            .u32(int(self.channels) as u32)
+    }
+
+    /// Takes the statistics of every group into `saved`, and moves the running ones.
+    pub(crate) fn statistics(
+        &self,
+        x: &Span,
+        saved: &Span,
+        eps: f32,
+        running: Option<&Running<'_>>,
+        scratch: &Span,
+    ) -> Result<(), DeviceError> {
+        let moments = self.extents(Args::new().span(x).span(scratch));
+        let state = |index: usize| running.map(|r| &r.state[index]);
+        let finish = Args::new().span(scratch).span(saved);
+        let finish = self.extents(finish.i32(int(self.groups))).f32(eps);
+        let finish = finish.maybe(state(0)).maybe(state(1)).maybe(state(2));
+        let finish = finish.f32(running.map_or(0.0, |r| r.momentum));
+        // SAFETY: scratch has two sums a channel of every share of every group, `saved` two a channel
+        // of every group, the state one a channel and one; x has groups × rows × channels elements.
+        unsafe {
+            self.device.launch(&MOMENTS, self.blocks(), moments)?;
+            let launch = self.channels_of_groups();
+            self.device.launch(&FINISH_MOMENTS, launch, finish)
+        }
+    }
+
+    /// Takes running statistics into `saved`.
+    pub(crate) fn running(
+        &self,
+        state: &[Span],
+        saved: &Span,
+        eps: f32,
+    ) -> Result<(), DeviceError> {
+        let args = Args::new().span(&state[0]).span(&state[1]).span(saved);
+        // SAFETY: the kernel reads one element a channel of both and writes two.
+        unsafe {
+            let args = args.i32(int(self.channels)).f32(eps);
+            self.device
+                .launch(&RUNNING_MOMENTS, Launch::over(self.channels), args)
+        }
+    }
+
+    /// The output, with the statistics in `saved`.
+    pub(crate) fn apply(
+        &self,
+        at: &At<'_>,
+        summand: Option<&Span>,
+        output: &Span,
+    ) -> Result<(), DeviceError> {
+        let args = Args::new().span(at.x).maybe(summand).span(at.saved);
+        let args = args.span(&at.params[0]).span(&at.params[1]).span(output);
+        let args = self.rectifier(self.elements(args));
+        // SAFETY: the kernel touches every element of x, of the output and of the summand if there is
+        // one, two statistics a channel of every group and two parameters a channel.
+        unsafe { self.device.launch(&APPLY, Launch::over(output.len()), args) }
+    }
+
+    /// The gradients that are asked for; with `moving` the statistics depend on the input.
+    pub(crate) fn gradients(
+        &self,
+        cx: &device::Backward<'_>,
+        moving: bool,
+    ) -> Result<(), DeviceError> {
+        let at = At {
+            x: &cx.inputs[0],
+            params: cx.params,
+            saved: cx.saved,
+        };
+        let y = self.tail.reads_output().then_some(cx.output);
+        let sums = 2 * self.channels * self.groups * self.shares();
+        let partials = cx.scratch.slice(0..sums);
+        let means = cx.scratch.slice(sums..self.scratch_len());
+        let moving = moving && cx.input_grads[0].is_some();
+        if cx.param_grads.is_some() || moving {
+            self.means(&at, y, cx.output_grad, &partials, &means)?;
+        }
+        if let Some([weight, bias]) = cx.param_grads {
+            let args = Args::new().span(&means).span(weight).span(bias);
+            let args = args.i32(int(self.groups)).i32(int(self.rows));
+            // SAFETY: two means a channel of every group, one element a channel of both gradients.
+            unsafe {
+                let args = args.i32(int(self.channels));
+                let launch = Launch::over(self.channels);
+                self.device.launch(&PARAMETER_GRADIENTS, launch, args)?;
+            }
+        }
+        let summand = cx.input_grads.get(1).and_then(Option::as_ref);
+        let input = cx.input_grads[0].as_ref();
+        if input.is_none() && summand.is_none() {
+            return Ok(());
+        }
+        let args = Args::new().span(at.x).maybe(y).span(cx.output_grad);
+        let args = args.span(at.saved).span(&at.params[0]).span(&at.params[1]);
+        let args = args.maybe(moving.then_some(&means));
+        let args = args.maybe(input).maybe(summand);
+        let args = self.rectifier(self.elements(args));
+        // SAFETY: every element of x, of the output where it is read, and of the gradients; two means
+        // and statistics a channel of every group, two parameters a channel.
+        unsafe {
+            let launch = Launch::over(cx.output_grad.len());
+            self.device.launch(&INPUT_GRADIENTS, launch, args)
+        }
+    }
+
+    /// The means of the gradient behind the rectifier, and of it times the normalised input.
+    fn means(
+        &self,
+        at: &At<'_>,
+        y: Option<&Span>,
+        grad: &Span,
+        partials: &Span,
+        means: &Span,
+    ) -> Result<(), DeviceError> {
+        let sums = Args::new().span(at.x).maybe(y).span(grad).span(at.saved);
+        let sums = sums.span(&at.params[0]).span(&at.params[1]).span(partials);
+        let sums = self.rectifier(self.extents(sums));
+        let finish = Args::new().span(partials).span(means);
+        let finish = self.extents(finish.i32(int(self.groups)));
+        // SAFETY: as for the gradients; partial sums as many as `scratch_len` says.
+        unsafe {
+            self.device.launch(&GRADIENT_SUMS, self.blocks(), sums)?;
+            let launch = self.channels_of_groups();
+            self.device.launch(&FINISH_GRADIENTS, launch, finish)
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Convolutions on a device: the launches of `kernels/conv2d.cu`, as products of matrices whose patches
+//! are gathered on the way. Fully connected layers are convolutions of maps of one position.
+
+use super::Conv2d;
+use super::geometry::{Geometry, Padding};
+use crate::Dims;
+use crate::device::{self, OnDevice, Precision, int};
+use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CONV2D};
+
+static FORWARD: [Kernel; 2] = [
+    Kernel::new(&CONV2D, "forward_v1"),
+    Kernel::new(&CONV2D, "forward_v2"),
+];
+static INPUT_GRADIENT: [Kernel; 2] = [
+    Kernel::new(&CONV2D, "input_gradient_v1"),
+    Kernel::new(&CONV2D, "input_gradient_v2"),
+];
+static WEIGHT_GRADIENT: [Kernel; 2] = [
+    Kernel::new(&CONV2D, "weight_gradient_v1"),
+    Kernel::new(&CONV2D, "weight_gradient_v2"),
+];
+static PACK: Kernel = Kernel::new(&CONV2D, "pack_weights");
+static ADD_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_partials");
+static FOLD: Kernel = Kernel::new(&CONV2D, "fold_reflection");
+static COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "column_sums");
+static ADD_COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "add_column_sums");
+
+/// Rows and columns of the result that a block computes.
+const ROWS: usize = 128;
+const COLUMNS: usize = 64;
+/// Blocks that fill a card; a function of the shapes alone cuts long sums into as many.
+const BLOCKS: usize = 264;
+/// Positions below which a sum over them is not cut any further.
+const SHORTEST: usize = 256;
+/// Elements of partial results, at most.
+const PARTIALS: usize = 32 << 20;
+
+/// A convolution on a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Convolution<'a> {
+    pub(crate) geometry: Geometry,
+    pub(crate) device: &'a Device,
+    pub(crate) precision: Precision,
+}
+
+/// A map that patches are taken from, and the positions that they belong to.
+struct Gather<'a> {
+    map: &'a Span,
+    dims: Dims,
+    positions: Dims,
+    padding: Padding,
+}
+
+impl Geometry {
+    /// A fully connected layer of vectors.
+    pub(crate) fn of_vectors(input: Dims, out_features: usize) -> Self {
+        Self::new(input, out_features, 1, 1, Padding::Zero(0))
+    }
+
+    /// Positions that a block of the weight gradient sums, in whole tiles.
+    fn share(&self) -> usize {
+        let tiles = self.fan_in().div_ceil(ROWS) * self.output.c.div_ceil(COLUMNS);
+        let fitting = (PARTIALS / self.weights()).max(1);
+        let most = self.positions().div_ceil(SHORTEST).min(fitting);
+        let shares = BLOCKS.div_ceil(tiles).clamp(1, most.max(1));
+        self.positions().div_ceil(shares).next_multiple_of(32)
+    }
+
+    /// Partial results of the weight gradient.
+    fn shares(&self) -> usize {
+        self.positions().div_ceil(self.share())
+    }
+
+    /// The input with its reflected padding, as the input gradient is first computed.
+    fn padded(&self) -> Dims {
+        let pad = self.padding.width();
+        Dims {
+            h: self.input.h + 2 * pad,
+            w: self.input.w + 2 * pad,
+            ..self.input
+        }
+    }
+
+    fn reflects(&self) -> bool {
+        matches!(self.padding, Padding::Reflect(p) if p > 0)
+    }
+
+    /// Elements of working memory on a device, the larger of the passes.
+    pub(crate) fn device_scratch_len(&self) -> usize {
+        // Whole words of 16 bytes in front of what follows.
+        let packed = self.weights().next_multiple_of(4);
+        let padded = if self.reflects() {
+            self.padded().len()
+        } else {
+            0
+        };
+        let bias = self.positions().div_ceil(self.bias_share()) * self.output.c;
+        (packed + padded)
+            .max(self.shares() * self.weights())
+            .max(bias)
+    }
+
+    fn bias_share(&self) -> usize {
+        device::share(self.positions(), self.output.c, 1)
+    }
+}
+
+impl Convolution<'_> {
+    fn version<'k>(&self, kernels: &'k [Kernel; 2]) -> &'k Kernel {
+        match self.precision {
+            Precision::F32 => &kernels[0],
+            Precision::Bf16 => &kernels[1],
+        }
+    }
+
+    /// The last arguments of the products: the map, the positions, and how they look at it.
+    fn gather(&self, args: Args, from: &Gather<'_>) -> Args {
+        let Dims { h, w, c, .. } = from.dims;
+        let args = args.i32(int(h)).i32(int(w)).i32(int(c));
+        let Dims { n, h, w, .. } = from.positions;
+        let args = args.i32(int(h)).i32(int(w)).i32(int(n * h * w));
+        let reflect = matches!(from.padding, Padding::Reflect(_));
+        args.i32(int(self.geometry.kernel))
+            .i32(int(self.geometry.stride))
+            .i32(int(from.padding.width()))
+            .i32(i32::from(reflect))
+    }
+
+    /// Weights in the order in which a product reads them.
+    fn pack(&self, weight: &Span, packed: &Span, transposed: bool) -> Result<(), DeviceError> {
+        let g = &self.geometry;
+        let args = Args::new().span(weight).span(packed);
+        let args = args.i32(int(g.output.c)).i32(int(g.input.c));
+        let args = args.i32(int(g.kernel * g.kernel));
+        // SAFETY: the kernel touches every weight and as many elements of `packed`.
+        unsafe {
+            let launch = Launch::over(g.weights());
+            self.device
+                .launch(&PACK, launch, args.i32(i32::from(transposed)))
+        }
+    }
+
+    /// The output.
+    pub(crate) fn forward(
+        &self,
+        x: &Span,
+        (weight, bias): (&Span, Option<&Span>),
+        output: &Span,
+        scratch: &Span,
+    ) -> Result<(), DeviceError> {
+        let g = &self.geometry;
+        let packed = scratch.slice(0..g.weights());
+        self.pack(weight, &packed, false)?;
+        let from = Gather {
+            map: x,
+            dims: g.input,
+            positions: g.output,
+            padding: g.padding,
+        };
+        let args = Args::new().span(from.map).span(&packed).maybe(bias);
+        let args = args.span(output).i32(int(g.output.c));
+        // SAFETY: the kernel reads the map where positions of the output look at it, the packed
+        // weights and one bias a channel, and writes the output's positions × channels.
+        unsafe {
+            let launch = tiles(g.positions(), g.output.c, 1);
+            let kernel = self.version(&FORWARD);
+            self.device.launch(kernel, launch, self.gather(args, &from))
+        }
+    }
+
+    /// The gradient with respect to the input.
+    pub(crate) fn input_gradient(
+        &self,
+        output_grad: &Span,
+        weight: &Span,
+        input_grad: &Span,
+        scratch: &Span,
+    ) -> Result<(), DeviceError> {
+        let g = &self.geometry;
+        let packed = scratch.slice(0..g.weights());
+        self.pack(weight, &packed, true)?;
+        let (positions, padding, to) = match g.reflects() {
+            true => {
+                let from = g.weights().next_multiple_of(4);
+                let to = scratch.slice(from..from + g.padded().len());
+                (g.padded(), Padding::Zero(0), to)
+            }
+            false => (
+                g.input,
+                Padding::Zero(g.padding.width()),
+                input_grad.clone(),
+            ),
+        };
+        let from = Gather {
+            map: output_grad,
+            dims: g.output,
+            positions,
+            padding,
+        };
+        let args = Args::new().span(from.map).span(&packed).span(&to);
+        let args = args.i32(int(g.input.c));
+        // SAFETY: as for the output, with the gradient of the output as the map and the positions of
+        // the (padded) input.
+        unsafe {
+            let launch = tiles(positions.n * positions.area(), g.input.c, 1);
+            let kernel = self.version(&INPUT_GRADIENT);
+            self.device
+                .launch(kernel, launch, self.gather(args, &from))?;
+        }
+        match g.reflects() {
+            true => self.fold(&to, input_grad),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds what lies in the reflected padding to where it comes from.
+    fn fold(&self, padded: &Span, input_grad: &Span) -> Result<(), DeviceError> {
+        let Dims { n, h, w, c } = self.geometry.input;
+        let args = Args::new().span(padded).span(input_grad);
+        let args = args.i32(int(n)).i32(int(h)).i32(int(w)).i32(int(c));
+        // SAFETY: the kernel writes every element of the input and reads its images in the padded map.
+        unsafe {
+            let args = args.i32(int(self.geometry.padding.width()));
+            let launch = Launch::over(input_grad.len());
+            self.device.launch(&FOLD, launch, args)
+        }
+    }
+
+    /// Adds the gradient with respect to the weights.
+    pub(crate) fn weight_gradient(
+        &self,
+        x: &Span,
+        output_grad: &Span,
+        weight_grad: &Span,
+        scratch: &Span,
+    ) -> Result<(), DeviceError> {
+        let g = &self.geometry;
+        let shares = g.shares();
+        let partials = scratch.slice(0..shares * g.weights());
+        let from = Gather {
+            map: x,
+            dims: g.input,
+            positions: g.output,
+            padding: g.padding,
+        };
+        let args = Args::new().span(from.map).span(output_grad);
+        let args = args.span(&partials).i32(int(g.output.c));
+        let args = args.i32(int(g.share()));
+        let sum = Args::new().span(&partials).span(weight_grad);
+        let sum = sum.i32(int(shares)).i32(int(g.output.c));
+        let sum = sum.i32(int(g.input.c)).i32(int(g.kernel * g.kernel));
+        // SAFETY: block z writes the z-th partial result, of which there are `shares`; the kernels
+        // read the map where positions of the output look at it, and touch every weight's gradient.
+        unsafe {
+            let launch = tiles(g.fan_in(), g.output.c, shares);
+            let kernel = self.version(&WEIGHT_GRADIENT);
+            self.device
+                .launch(kernel, launch, self.gather(args, &from))?;
+            let launch = Launch::over(g.weights());
+            self.device.launch(&ADD_PARTIALS, launch, sum)
+        }
+    }
+
+    /// Adds the gradient with respect to the bias.
+    pub(crate) fn bias_gradient(
+        &self,
+        output_grad: &Span,
+        bias_grad: &Span,
+        scratch: &Span,
+    ) -> Result<(), DeviceError> {
+        let (rows, columns) = (self.geometry.positions(), self.geometry.output.c);
+        let share = self.geometry.bias_share();
+        let shares = rows.div_ceil(share);
+        let partials = scratch.slice(0..shares * columns);
+        let sums = Args::new().span(output_grad).span(&partials);
+        let sums = sums.i32(int(rows)).i32(int(columns)).i32(int(share));
+        let add = Args::new().span(&partials).span(bias_grad);
+        let add = add.i32(int(shares)).i32(int(columns));
+        let launch = Launch {
+            grid: [columns.div_ceil(32) as u32, shares as u32, 1],
+            ..Launch::linear(1, Launch::THREADS)
+        };
+        // SAFETY: the kernels touch rows × columns elements of the gradient, shares × columns partial
+        // sums and one element a column of the result.
+        unsafe {
+            self.device.launch(&COLUMN_SUMS, launch, sums)?;
+            let launch = Launch::over(columns);
+            self.device.launch(&ADD_COLUMN_SUMS, launch, add)
+        }
+    }
+
+    /// Every gradient that is asked for.
+    pub(crate) fn gradients(&self, cx: &device::Backward<'_>) -> Result<(), DeviceError> {
+        if let Some(grad) = &cx.input_grads[0] {
+            self.input_gradient(cx.output_grad, &cx.params[0], grad, cx.scratch)?;
+        }
+        let Some([weight, bias @ ..]) = cx.param_grads else {
+            return Ok(());
+        };
+        self.weight_gradient(&cx.inputs[0], cx.output_grad, weight, cx.scratch)?;
+        match bias {
+            [bias] => self.bias_gradient(cx.output_grad, bias, cx.scratch),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One block for each tile of a result of rows × columns, `layers` times.
+fn tiles(rows: usize, columns: usize, layers: usize) -> Launch {
+    Launch {
+        grid: [
+            rows.div_ceil(ROWS) as u32,
+            columns.div_ceil(COLUMNS) as u32,
+            layers as u32,
+        ],
+        ..Launch::linear(1, Launch::THREADS)
+    }
+}
+
+impl OnDevice for Conv2d {
+    fn device_scratch_len(&self, inputs: &[Dims]) -> usize {
+        self.geometry(inputs).map_or(0, |g| g.device_scratch_len())
+    }
+
+    fn device_forward(&self, cx: &device::Forward<'_>) -> Result<(), DeviceError> {
+        let convolution = Convolution {
+            geometry: self.accepted(cx.input_dims),
+            device: cx.device,
+            precision: cx.precision,
+        };
+        let params = (&cx.params[0], cx.params.get(1));
+        convolution.forward(&cx.inputs[0], params, cx.output, cx.scratch)
+    }
+
+    fn device_backward(&self, cx: &device::Backward<'_>) -> Result<(), DeviceError> {
+        let convolution = Convolution {
+            geometry: self.accepted(cx.input_dims),
+            device: cx.device,
+            precision: cx.precision,
+        };
+        convolution.gradients(cx)
+    }
+}
