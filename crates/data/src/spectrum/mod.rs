@@ -1,7 +1,7 @@
 //! Spectra of sampled signals: the short-time Fourier transform, mel filters, decibels.
 //!
-//! Everything is computed in `f64`: a log spectrogram magnifies the round-off of quiet bins, and
-//! the cost is small against decoding a file.
+//! Everything is computed in `f64`: a log spectrogram magnifies the round-off of quiet bins. Speech,
+//! which keeps only the loudest of them, has a transform in single precision beside this one.
 
 mod decibel;
 mod mel;

@@ -96,6 +96,16 @@ impl Stft {
         }
     }
 
+    /// The weights of a frame.
+    pub fn window(&self) -> &[f64] {
+        &self.window
+    }
+
+    /// The first sample of frame `t`, counted from the first true one.
+    pub(crate) fn first_of(&self, t: usize) -> isize {
+        (t * self.hop) as isize - self.margin() as isize
+    }
+
     /// Samples that padding adds at each end.
     fn margin(&self) -> usize {
         match self.padding {
@@ -197,7 +207,7 @@ impl Stft {
 
     /// Writes frame `t`, times the window, into `frame`.
     fn windowed<T: Copy + Into<f64>>(&self, samples: &[T], t: usize, frame: &mut [f64]) {
-        let first = (t * self.hop) as isize - self.margin() as isize;
+        let first = self.first_of(t);
         if let Ok(from) = usize::try_from(first)
             && let Some(inside) = samples.get(from..from + frame.len())
         {
@@ -212,7 +222,7 @@ impl Stft {
     }
 
     /// Sample `i` of the padded signal, counted from the first true sample.
-    fn padded<T: Copy + Into<f64>>(&self, samples: &[T], i: isize) -> f64 {
+    pub(crate) fn padded<T: Copy + Into<f64>>(&self, samples: &[T], i: isize) -> f64 {
         let last = samples.len() as isize - 1;
         let at = if (0..=last).contains(&i) {
             i

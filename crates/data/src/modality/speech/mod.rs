@@ -9,6 +9,7 @@ mod partition;
 mod recordings;
 mod resample;
 mod settings;
+mod single;
 mod source;
 mod spectrograms;
 mod synth;

@@ -6,6 +6,7 @@ use crate::dataset::{Signal, Source};
 use crate::spectrum::{DYNAMIC_RANGE_DB, limit_range};
 use crate::views::Window;
 use crate::{ChannelStats, DataError, Dataset, Draw, Waveform, random};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +25,31 @@ pub(super) trait Recordings: Send + Sync {
     }
     /// All samples of a recording.
     fn samples(&self, index: usize) -> Result<Vec<f32>, DataError>;
+    /// The samples that `choose` picks when it is told how many there are.
+    fn part(&self, index: usize, choose: &Choose<'_>) -> Result<Part, DataError> {
+        Ok(Part::cut(self.samples(index)?, choose))
+    }
+}
+
+/// Picks a part of a recording of so many samples.
+pub(super) type Choose<'a> = dyn Fn(usize) -> Range<usize> + 'a;
+
+/// Neighbouring samples of a recording.
+pub(super) struct Part {
+    pub samples: Vec<f32>,
+    /// How many samples the recording has.
+    pub of: usize,
+}
+
+impl Part {
+    /// What `choose` picks of all `samples`.
+    pub fn cut(mut samples: Vec<f32>, choose: &Choose<'_>) -> Self {
+        let of = samples.len();
+        let range = choose(of);
+        samples.truncate(range.end);
+        samples.drain(..range.start);
+        Self { samples, of }
+    }
 }
 
 /// Which end of a recording longer than the window an example shows.
@@ -43,11 +69,12 @@ impl End {
         }
     }
 
-    fn of_samples(self, samples: &[f32], window: usize) -> &[f32] {
-        let rest = samples.len().saturating_sub(window);
+    /// The samples that an example shows, of so many.
+    fn of_samples(self, samples: usize, window: usize) -> Range<usize> {
+        let rest = samples.saturating_sub(window);
         match self {
-            Self::First => &samples[..samples.len() - rest],
-            Self::Last => &samples[rest..],
+            Self::First => 0..samples - rest,
+            Self::Last => rest..samples,
         }
     }
 }
@@ -101,10 +128,9 @@ impl Spectrograms {
             cache,
             ..
         } = &*self.shared;
-        let samples = recordings.samples(index)?;
-        let window = end.of_samples(&samples, logmel.window());
-        let db: Arc<[f32]> = logmel.levels(window).iter().map(|&x| x as f32).collect();
-        if window.len() == samples.len() {
+        let part = recordings.part(index, &|len| end.of_samples(len, logmel.window()))?;
+        let db: Arc<[f32]> = logmel.single_levels(&part.samples).into();
+        if part.samples.len() == part.of {
             // Both ends show the whole recording.
             cache.put(index, &[End::First, End::Last], &db);
         } else {
@@ -152,10 +178,7 @@ impl Dataset for Spectrograms {
                 return Err(DataError::example(self.origin(index), why));
             }
             Source::Signal(signal) => {
-                let levels = self.shared.logmel.levels(&signal.samples);
-                for (y, x) in out.iter_mut().zip(levels) {
-                    *y = x as f32;
-                }
+                out.copy_from_slice(&self.shared.logmel.single_levels(&signal.samples));
             }
         }
         Ok(())
@@ -181,13 +204,19 @@ impl Dataset for Spectrograms {
             rate,
             ..
         } = &*self.shared;
-        let samples = recordings.samples(index)?;
-        let window = match place {
-            None => End::of(draw, index).of_samples(&samples, logmel.window()),
-            Some(place) => window_at(&samples, logmel.window(), *rate, place),
+        let samples = match place {
+            None => {
+                let end = End::of(draw, index);
+                let choose = |len| end.of_samples(len, logmel.window());
+                recordings.part(index, &choose)?.samples
+            }
+            Some(place) => {
+                let samples = recordings.samples(index)?;
+                window_at(&samples, logmel.window(), *rate, place).to_vec()
+            }
         };
         Ok(Some(Signal {
-            samples: window.to_vec(),
+            samples,
             channels: 1,
             rate: *rate as f32,
             triads: Arc::default(),
@@ -209,10 +238,10 @@ impl Dataset for Spectrograms {
             rate,
             ..
         } = &*self.shared;
-        let samples = recordings.samples(index)?;
-        let window = End::of(draw, index).of_samples(&samples, logmel.window());
+        let end = End::of(draw, index);
+        let part = recordings.part(index, &|len| end.of_samples(len, logmel.window()))?;
         Ok(Some(Waveform {
-            samples: window.to_vec(),
+            samples: part.samples,
             rate: *rate,
         }))
     }

@@ -3,7 +3,9 @@
 use super::mix_down;
 use crate::{DataError, Waveform};
 use hound::{SampleFormat, WavReader};
-use std::io::{Cursor, ErrorKind};
+use std::fs::File;
+use std::io::{BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 const EXPECTED: &str = "WAV with 8, 16, 24 or 32-bit integers or 32-bit floating point";
@@ -13,9 +15,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Waveform, DataError> {
         .map_err(|e| DataError::format(path, "header", EXPECTED, describe(&e)))?;
     let spec = reader.spec();
     let interleaved = match (spec.sample_format, spec.bits_per_sample) {
-        (SampleFormat::Int, 16) => all_at_once(path, reader, |x| {
-            f32::from(i16::from_le_bytes(x)) * (1.0 / 32_768.0)
-        }),
+        (SampleFormat::Int, 16) => all_at_once(path, reader, of_16_bits),
         (SampleFormat::Float, 32) => all_at_once(path, reader, f32::from_le_bytes),
         _ => one_by_one(path, reader),
     }?;
@@ -23,6 +23,10 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Waveform, DataError> {
         samples: mix_down(interleaved, usize::from(spec.channels)),
         rate: spec.sample_rate,
     })
+}
+
+fn of_16_bits(bytes: [u8; 2]) -> f32 {
+    f32::from(i16::from_le_bytes(bytes)) * (1.0 / 32_768.0)
 }
 
 /// Samples of `N` bytes, which lie behind the header one after the other: many times as fast as
@@ -73,6 +77,40 @@ fn one_by_one(path: &Path, mut reader: WavReader<Cursor<&[u8]>>) -> Result<Vec<f
     Ok(interleaved)
 }
 
+/// Samples of a file of 16-bit integers, from no more of it than they take. `None` for anything out
+/// of the ordinary: [`decode`] knows it or says what is wrong.
+pub(super) fn decode_part(
+    file: File,
+    rate: u32,
+    choose: &dyn Fn(usize) -> Range<usize>,
+) -> Option<Vec<f32>> {
+    const BYTES: u64 = 2;
+    let len = file.metadata().ok()?.len();
+    let mut reader = WavReader::new(BufReader::with_capacity(256, file)).ok()?;
+    let spec = reader.spec();
+    let usual = (spec.sample_rate, spec.bits_per_sample, spec.sample_format)
+        == (rate, 16, SampleFormat::Int);
+    let (frames, channels) = (reader.duration(), usize::from(spec.channels));
+    // Reading a sample tells whether it takes two bytes.
+    if !usual || reader.samples::<i16>().next()?.is_err() {
+        return None;
+    }
+    let mut file = reader.into_inner();
+    let first = file.stream_position().ok()? - BYTES;
+    let frame = BYTES * u64::from(spec.channels);
+    if first + u64::from(frames) * frame > len {
+        return None;
+    }
+    let range = choose(frames as usize);
+    let start = SeekFrom::Start(first + range.start as u64 * frame);
+    file.seek(start).ok()?;
+    let mut bytes = vec![0; range.len() * frame as usize];
+    file.read_exact(&mut bytes).ok()?;
+    let (samples, _) = bytes.as_chunks();
+    let samples = samples.iter().copied().map(of_16_bits).collect();
+    Some(mix_down(samples, channels))
+}
+
 /// What hound found, in the words of our messages.
 fn describe(error: &hound::Error) -> String {
     match error {
@@ -85,7 +123,7 @@ fn describe(error: &hound::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decode;
+    use super::super::{decode, decode_part};
     use hound::{SampleFormat, WavSpec, WavWriter};
     use std::path::{Path, PathBuf};
 
@@ -158,6 +196,36 @@ mod tests {
         compressed[20] = 6;
         let found = message(&compressed);
         assert!(found.contains("another encoding"), "{found}");
+    }
+
+    #[test]
+    fn parts_are_what_the_whole_has_there() {
+        let folder = tempfile::tempdir().unwrap();
+        for channels in [1, 2] {
+            let samples: Vec<i32> = (0..200).map(|i| i * 317 % 4001 - 2000).collect();
+            let path = write(
+                folder.path(),
+                spec(channels, 16, SampleFormat::Int),
+                &samples,
+            );
+            let whole = decode(&path).unwrap().samples;
+            for range in [0..30, 70..whole.len(), 13..13, 0..whole.len()] {
+                let choose = |len| {
+                    assert_eq!(len, whole.len());
+                    range.clone()
+                };
+                let part = decode_part(&path, 8000, &choose);
+                assert_eq!(part.as_deref(), Some(&whole[range.clone()]));
+            }
+            assert_eq!(decode_part(&path, 16_000, &|len| 0..len), None);
+            // A cut file is left to the decoder of whole files, which complains.
+            let bytes = std::fs::read(&path).unwrap();
+            for len in [3, 30, 44, 45, bytes.len() - 1] {
+                std::fs::write(&path, &bytes[..len]).unwrap();
+                assert_eq!(decode_part(&path, 8000, &|_| 0..1), None);
+                decode(&path).unwrap_err();
+            }
+        }
     }
 
     #[test]
