@@ -15,14 +15,27 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Waveform, DataError> {
         .map_err(|e| DataError::format(path, "header", EXPECTED, describe(&e)))?;
     let spec = reader.spec();
     let interleaved = match (spec.sample_format, spec.bits_per_sample) {
-        (SampleFormat::Int, 16) => all_at_once(path, reader, of_16_bits),
-        (SampleFormat::Float, 32) => all_at_once(path, reader, f32::from_le_bytes),
+        (SampleFormat::Int, 16) if is_packed::<i16>(bytes) => all_at_once(path, reader, of_16_bits),
+        (SampleFormat::Float, 32) if is_packed::<f32>(bytes) => {
+            all_at_once(path, reader, f32::from_le_bytes)
+        }
         _ => one_by_one(path, reader),
     }?;
     Ok(Waveform {
         samples: mix_down(interleaved, usize::from(spec.channels)),
         rate: spec.sample_rate,
     })
+}
+
+/// Whether samples take no more bytes than their bits need. Headers may say otherwise; the reader keeps
+/// that to itself, and refuses such samples.
+fn is_packed<S: hound::Sample>(bytes: &[u8]) -> bool {
+    let reader = WavReader::new(Cursor::new(bytes)).ok();
+    let first = reader.and_then(|mut reader| reader.samples::<S>().next());
+    !matches!(
+        first,
+        Some(Err(hound::Error::TooWide | hound::Error::Unsupported))
+    )
 }
 
 fn of_16_bits(bytes: [u8; 2]) -> f32 {
@@ -196,6 +209,13 @@ mod tests {
         compressed[20] = 6;
         let found = message(&compressed);
         assert!(found.contains("another encoding"), "{found}");
+        // 16 bits in containers of four bytes.
+        let mut wide = bytes.clone();
+        wide[28..32].copy_from_slice(&32_000u32.to_le_bytes());
+        wide[32] = 4;
+        let found = message(&wide);
+        assert!(found.contains("sample 0 of 50: "), "{found}");
+        assert_eq!(decode_part(&good, 8000, &|len| 0..len), None);
     }
 
     #[test]
