@@ -413,14 +413,14 @@ __device__ __forceinline__ void maps_to_weights(const Patches& patches, const fl
 
 // out = convolution of `map` with packed weights [out_channels][tap, channel], plus bias unless null.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    forward_v1(const float* map, const float* weights, const float* bias, float* out, int out_channels, int height,
+    convolve_v1(const float* map, const float* weights, const float* bias, float* out, int out_channels, int height,
                int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride, int pad,
                int reflect) {
     map_to_map<Simt, false>(PATCHES(map), weights, bias, out, out_channels);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    forward_v2(const float* map, const float* weights, const float* bias, float* out, int out_channels, int height,
+    convolve_v2(const float* map, const float* weights, const float* bias, float* out, int out_channels, int height,
                int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride, int pad,
                int reflect) {
     map_to_map<TensorCores, false>(PATCHES(map), weights, bias, out, out_channels);
@@ -429,14 +429,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // Gradient of the input: `map` is the gradient of the output, `rows_height` × `rows_width` are the
 // positions of the input, weights are packed [in_channels][tap, out_channel].
 extern "C" __global__ void __launch_bounds__(THREADS)
-    input_gradient_v1(const float* map, const float* weights, float* out, int in_channels, int height, int width,
+    convolve_input_gradient_v1(const float* map, const float* weights, float* out, int in_channels, int height, int width,
                       int channels, int rows_height, int rows_width, int rows, int kernel, int stride, int pad,
                       int reflect) {
     map_to_map<Simt, true>(PATCHES(map), weights, nullptr, out, in_channels);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    input_gradient_v2(const float* map, const float* weights, float* out, int in_channels, int height, int width,
+    convolve_input_gradient_v2(const float* map, const float* weights, float* out, int in_channels, int height, int width,
                       int channels, int rows_height, int rows_width, int rows, int kernel, int stride, int pad,
                       int reflect) {
     map_to_map<TensorCores, true>(PATCHES(map), weights, nullptr, out, in_channels);
@@ -444,14 +444,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 // partials[z] = the share of positions z · share … of the gradient of the weights, [tap, channel][out_channel].
 extern "C" __global__ void __launch_bounds__(THREADS)
-    weight_gradient_v1(const float* map, const float* grad, float* partials, int out_channels, int share, int height,
+    convolve_weight_gradient_v1(const float* map, const float* grad, float* partials, int out_channels, int share, int height,
                        int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
                        int pad, int reflect) {
     maps_to_weights<Simt>(PATCHES(map), grad, partials, out_channels, share);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    weight_gradient_v2(const float* map, const float* grad, float* partials, int out_channels, int share, int height,
+    convolve_weight_gradient_v2(const float* map, const float* grad, float* partials, int out_channels, int share, int height,
                        int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
                        int pad, int reflect) {
     maps_to_weights<TensorCores>(PATCHES(map), grad, partials, out_channels, share);

@@ -171,6 +171,17 @@ mod tests {
         }
     }
 
+    /// One name, one kernel: profilers show nothing else, and the emulator loads all sources into one
+    /// process, whose linker may take the kernels of two for one.
+    #[test]
+    fn names_of_kernels_are_unique() {
+        let mut names: Vec<_> = SOURCES.iter().flat_map(|s| s.functions()).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
     #[test]
     fn headers_are_included_once() {
         let flat = RANDOM.flat();

@@ -8,16 +8,16 @@ use crate::device::{self, OnDevice, Precision, int};
 use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CONV2D};
 
 static FORWARD: [Kernel; 2] = [
-    Kernel::new(&CONV2D, "forward_v1"),
-    Kernel::new(&CONV2D, "forward_v2"),
+    Kernel::new(&CONV2D, "convolve_v1"),
+    Kernel::new(&CONV2D, "convolve_v2"),
 ];
 static INPUT_GRADIENT: [Kernel; 2] = [
-    Kernel::new(&CONV2D, "input_gradient_v1"),
-    Kernel::new(&CONV2D, "input_gradient_v2"),
+    Kernel::new(&CONV2D, "convolve_input_gradient_v1"),
+    Kernel::new(&CONV2D, "convolve_input_gradient_v2"),
 ];
 static WEIGHT_GRADIENT: [Kernel; 2] = [
-    Kernel::new(&CONV2D, "weight_gradient_v1"),
-    Kernel::new(&CONV2D, "weight_gradient_v2"),
+    Kernel::new(&CONV2D, "convolve_weight_gradient_v1"),
+    Kernel::new(&CONV2D, "convolve_weight_gradient_v2"),
 ];
 static PACK: Kernel = Kernel::new(&CONV2D, "pack_weights");
 static ADD_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_partials");

@@ -129,6 +129,8 @@ pub fn write(request: &Request<'_>) -> Result<Written> {
     std::fs::create_dir_all(out).map_err(|error| Error::io(out, "create", error))?;
     let recipe = request.config.recipe()?;
     let gallery = gallery(request, recipe.as_ref())?;
+    // What a device could not compute is not worth drawing.
+    request.players.check()?;
     let mut files = draw::write(request, &gallery)?;
     files.extend(sound::write(request, &gallery, recipe.as_ref())?);
     let path = out.join("views.safetensors");

@@ -6,7 +6,7 @@
 use super::super::geometry::{Geometry, Padding};
 use super::pack::{Order, Slots, pack};
 use super::{Product, Scratch, TASKS, run as dispatch, weight_gradient};
-use crate::panels::{Line, Outer, padded, panels};
+use crate::panels::{Line, Outer, WIDTH, padded, panels};
 use crate::parallel::{for_each_with_scratch, part};
 use std::ops::Range;
 
@@ -14,6 +14,8 @@ use std::ops::Range;
 const ROWS: usize = 128;
 /// Elements of all partial sums of a weight gradient together.
 const PARTIAL_ELEMENTS: usize = 3 << 20;
+/// Parts of a weight gradient, at most: adding more of them up takes as long as they save.
+const PARTS: usize = TASKS / 2;
 
 /// A convolution with one tap.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ impl Pointwise {
     fn parts(&self) -> usize {
         let sums = self.0.input.c * padded(self.0.output.c);
         let most = (PARTIAL_ELEMENTS / sums).max(1);
-        self.0.positions().div_ceil(ROWS).min(TASKS).min(most)
+        self.0.positions().div_ceil(ROWS).min(PARTS).min(most)
     }
 
     fn sums_scratch(&self) -> Scratch {
@@ -213,10 +215,18 @@ impl Pointwise {
 /// Copies one panel of columns of a matrix with `columns` columns; those beyond are zero.
 fn gather_columns(from: &[f32], columns: usize, panel: &Range<usize>, to: &mut [f32]) {
     let held = panel.len().min(columns - panel.start);
-    for (to, from) in to
-        .chunks_exact_mut(panel.len())
-        .zip(from.chunks_exact(columns))
-    {
+    let from = from.chunks_exact(columns);
+    if held == WIDTH {
+        // Whole panels are copied without a call.
+        let (to, _) = to.as_chunks_mut::<WIDTH>();
+        for (to, from) in to.iter_mut().zip(from) {
+            if let Some(from) = from[panel.start..].first_chunk() {
+                *to = *from;
+            }
+        }
+        return;
+    }
+    for (to, from) in to.chunks_exact_mut(panel.len()).zip(from) {
         let (to, rest) = to.split_at_mut(held);
         to.copy_from_slice(&from[panel.start..][..held]);
         rest.fill(0.0);

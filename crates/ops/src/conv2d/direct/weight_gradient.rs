@@ -15,6 +15,8 @@ use rayon::prelude::*;
 const PARTIAL_ELEMENTS: usize = 3 << 20;
 /// Elements of the sums of a kernel up to which one task has them all.
 const WHOLE_ELEMENTS: usize = 192 << 10;
+/// Elements of all partial sums together where it has.
+const WHOLE_PARTIAL_ELEMENTS: usize = 1 << 20;
 /// Positions that are summed before the sums are stored.
 const POSITIONS: usize = 256;
 /// Output channels handled together when the sums are added up: one cache line.
@@ -36,8 +38,11 @@ impl Plan {
         let group = POSITIONS.div_ceil(g.output.area()).min(g.output.n);
         let groups = g.output.n.div_ceil(group);
         let sums = g.fan_in() * padded(g.output.c);
-        let most = (PARTIAL_ELEMENTS / sums).max(1);
-        let rows = if sums <= WHOLE_ELEMENTS { g.kernel } else { 1 };
+        let (rows, elements) = match sums <= WHOLE_ELEMENTS {
+            true => (g.kernel, WHOLE_PARTIAL_ELEMENTS),
+            false => (1, PARTIAL_ELEMENTS),
+        };
+        let most = (elements / sums).max(1);
         Self {
             frame: Frame::of_input(g),
             group,
