@@ -56,8 +56,8 @@ done
   --profile --out "$(mktemp -d)/run" >"$out/cuda-profile.txt"
 
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-  step "$python" benches/peer/cuda.py step "$batches" >"$out/cuda-step-pytorch.jsonl"
-  step "$python" benches/peer/cuda.py loss "$sizes" >"$out/cuda-loss-pytorch.jsonl"
+  step "$python" benches/peer/on_card.py step "$batches" >"$out/cuda-step-pytorch.jsonl"
+  step "$python" benches/peer/on_card.py loss "$sizes" >"$out/cuda-loss-pytorch.jsonl"
 else
   echo "PyTorch: skipped, $python has none that sees the card"
 fi

@@ -286,7 +286,10 @@ impl Holder {
         remote.weights.upload(&self.weights)?;
         let pass = DevicePass::new(Arc::clone(&self.net), plan, remote.precision, arena);
         let mut pass = pass.with_profiler(self.profiler.clone());
-        pass.forward(&remote.weights, feeds, mode)?;
+        if let Err(error) = pass.forward(&remote.weights, feeds, mode) {
+            remote.idle.push(pass.into_arena());
+            return Err(error);
+        }
         if mode == Mode::Train {
             // The running statistics have moved.
             remote.weights.device_changed();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use viewmaker_device::Device;
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
 use viewmaker_exec::{Call, Machine, Tower, Wanted, Weights};
-use viewmaker_net::Net;
+use viewmaker_net::{Net, Purpose};
 use viewmaker_net::zoo::{
     EncoderConfig, InputNormalization, Nonlinearity, Projection, ViewmakerConfig, encoder,
     viewmaker,
@@ -329,5 +329,40 @@ fn cuda_bfloat16_stays_near_single_precision() {
         // Operands have 8 bits; batch normalisation over few positions amplifies what is lost.
         compare("output", &there[0], &here[0], 0.0, 0.1);
         assert_ne!(there[0], here[0], "nothing was rounded");
+    }
+}
+
+#[test]
+fn cuda_failures_are_not_numbers_and_then_an_error() {
+    let net = encoder_net("tiny", [3, 6, 6], Projection::Linear);
+    for device in devices() {
+        let tower = tower(&net, &Machine::Device(device.clone(), Precision::F32));
+        let x = uniform(net.dims(net.inputs()[0], 2).len(), 0);
+        let call = Call {
+            output: net.output(),
+            extra: &[],
+            mode: Mode::Eval,
+            wanted: Wanted::Params,
+        };
+        let values = || {
+            let mut pass = tower.forward(&x, 2, Purpose::Inference, call);
+            let values = pass.value(call.output).to_vec();
+            tower.recycle(pass);
+            values
+        };
+        let before = values();
+        assert!(before.iter().all(|x| x.is_finite()));
+        // While launches are recorded, nothing that waits is possible.
+        let mut seen = Vec::new();
+        let recorded = device.capture(|| {
+            seen = values();
+            Ok(())
+        });
+        recorded.unwrap();
+        assert!(seen.len() == before.len() && seen.iter().all(|x| x.is_nan()));
+        let error = tower.check().unwrap_err().to_string();
+        assert!(error.contains("graph"), "{error}");
+        tower.check().expect("a failure is said once");
+        assert_eq!(values(), before, "the tower goes on");
     }
 }

@@ -1,8 +1,8 @@
 """PyTorch on a CUDA card: the training step and the contrastive loss, to stand beside
 `viewmaker bench step --device cuda` and `viewmaker bench loss --device cuda` on the same card.
 
-    python benches/peer/cuda.py loss 8192,16384,32768,65536,131072
-    python benches/peer/cuda.py step 256,512 [alternating|simultaneous]
+    python benches/peer/on_card.py loss 8192,16384,32768,65536,131072
+    python benches/peer/on_card.py step 256,512 [alternating|simultaneous]
 
 One JSON object a line: what was computed, the variant, and the median and extremes in seconds, by the
 card's events for the loss and by the wall clock for the step.
