@@ -6,11 +6,11 @@ use std::sync::Arc;
 use viewmaker_device::Device;
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
 use viewmaker_exec::{Call, Machine, Tower, Wanted, Weights};
-use viewmaker_net::{Net, Purpose};
 use viewmaker_net::zoo::{
     EncoderConfig, InputNormalization, Nonlinearity, Projection, ViewmakerConfig, encoder,
     viewmaker,
 };
+use viewmaker_net::{Net, Purpose};
 use viewmaker_ops::device::Precision;
 use viewmaker_ops::{Mode, budget::Norm, random::Philox};
 
