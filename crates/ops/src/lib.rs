@@ -1,8 +1,9 @@
 //! Primitive operations of viewmaker.
 //!
 //! One folder per operation: its attributes and shape rule (`mod.rs`), its CPU kernels over slices
-//! (`cpu.rs`) and a plain double-precision reference (`reference.rs`). Activations are NHWC,
-//! parameters are in PyTorch's layout. The crate knows nothing of networks, data or dfdx.
+//! (`cpu.rs`), the launches of its kernels on a device (`device.rs`) and a plain double-precision
+//! reference (`reference.rs`). Activations are NHWC, parameters are in PyTorch's layout. The crate
+//! knows nothing of networks, data or dfdx.
 
 pub mod activation;
 pub mod add;
