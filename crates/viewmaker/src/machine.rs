@@ -42,7 +42,9 @@ pub fn open(config: &Config) -> Result<Opened> {
     let device = config.device.parse().map_err(Error::usage)?;
     let (card, reason) = card(device)?;
     let Some(card) = card else {
-        let reason = reason.map(|reason| format!(" ({reason})"));
+        // Where there was a choice, what is missing; what to do about it is for those who ask for a card.
+        let missing = |reason: String| reason.split(':').next().unwrap_or_default().to_owned();
+        let reason = reason.map(|reason| format!(" ({})", missing(reason)));
         return Ok(Opened {
             machine: Machine::Cpu,
             message: format!("device: CPU{}", reason.unwrap_or_default()),
