@@ -32,7 +32,6 @@ step() {
 on_card() { PATH=/nonexistent "$@"; }
 if [ -n "${KERNEL_TESTS:-}" ]; then
   step on_card "$KERNEL_TESTS" cuda_ --nocapture
-  step on_card "$KERNEL_TESTS" device_tests --nocapture
   if command -v compute-sanitizer >/dev/null; then
     step compute-sanitizer --error-exitcode 1 "$KERNEL_TESTS" cuda_kernels_conform
   else

@@ -57,6 +57,18 @@ impl Device {
         Ok(Self::new(Backend::Emulated(Arc::new(Emulator::new()?))))
     }
 
+    /// What tests run on: the emulator, and the first card. What is missing is printed with its reason.
+    #[cfg(feature = "emulator")]
+    pub fn present() -> Vec<Self> {
+        let found = [("emulator", Self::emulated()), ("CUDA", Self::cuda(0))];
+        let present = found.into_iter().filter_map(|(name, device)| {
+            device
+                .map_err(|reason| println!("skipped on {name}: {reason}"))
+                .ok()
+        });
+        present.collect()
+    }
+
     fn new(backend: Backend) -> Self {
         let recorded = Mutex::new(None);
         Self(Arc::new(Shared { backend, recorded }))

@@ -14,19 +14,6 @@ use viewmaker_net::{Net, Purpose};
 use viewmaker_ops::device::Precision;
 use viewmaker_ops::{Mode, budget::Norm, random::Philox};
 
-/// The emulator and the first card; what is missing is said.
-fn devices() -> Vec<Device> {
-    let found = [("emulator", Device::emulated()), ("CUDA", Device::cuda(0))];
-    let present = found.into_iter().filter_map(|(name, device)| match device {
-        Ok(device) => Some(device),
-        Err(reason) => {
-            println!("skipped on {name}: {reason}");
-            None
-        }
-    });
-    present.collect()
-}
-
 fn is_card(device: &Device) -> bool {
     device.capability().is_some()
 }
@@ -145,7 +132,7 @@ fn nets(device: &Device) -> Vec<Arc<Net>> {
 
 #[test]
 fn cuda_networks_agree_with_the_processor() {
-    for device in devices() {
+    for device in Device::present() {
         let machine = Machine::Device(device.clone(), Precision::F32);
         for net in nets(&device) {
             for (mode, wanted) in [
@@ -209,7 +196,7 @@ fn cuda_training_follows_the_processor() {
     let sgd = || -> Box<dyn Optimizer> { Box::new(Sgd::new(&net, 0.9, 1e-4)) };
     let adam =
         || -> Box<dyn Optimizer> { Box::new(Adam::new(&net, [0.9, 0.999], 1e-8, 0.01, true)) };
-    for device in devices() {
+    for device in Device::present() {
         let steps = if is_card(&device) { 200 } else { 12 };
         let machine = Machine::Device(device, Precision::F32);
         for make in [&sgd as &dyn Fn() -> Box<dyn Optimizer>, &adam] {
@@ -240,7 +227,7 @@ fn cuda_training_follows_the_processor() {
 #[test]
 fn cuda_weights_and_optimisers_move_between_machines() {
     let net = encoder_net("tiny", [3, 10, 10], Projection::Linear);
-    for device in devices() {
+    for device in Device::present() {
         let machine = Machine::Device(device, Precision::F32);
         let there = tower(&net, &machine);
         let mut optimizer = Sgd::new(&net, 0.9, 0.0);
@@ -311,7 +298,7 @@ fn cuda_weights_and_optimisers_move_between_machines() {
 
 #[test]
 fn cuda_bfloat16_stays_near_single_precision() {
-    for device in devices() {
+    for device in Device::present() {
         if !Precision::Bf16.runs_on(&device) {
             println!("skipped bf16 on {device:?}: its card is too old");
             continue;
@@ -335,7 +322,7 @@ fn cuda_bfloat16_stays_near_single_precision() {
 #[test]
 fn cuda_failures_are_not_numbers_and_then_an_error() {
     let net = encoder_net("tiny", [3, 6, 6], Projection::Linear);
-    for device in devices() {
+    for device in Device::present() {
         let tower = tower(&net, &Machine::Device(device.clone(), Precision::F32));
         let x = uniform(net.dims(net.inputs()[0], 2).len(), 0);
         let call = Call {

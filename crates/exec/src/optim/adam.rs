@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::device::OnDevice;
+use super::device::Copies;
 use super::{Optimizer, PIECE, export, import, used_ranges};
 use crate::Tensor;
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ use viewmaker_ops::device::update;
 /// Adam (Kingma & Ba, ICLR 2015, algorithm 1) as in PyTorch: ε is added after the bias-corrected
 /// square root. Weight decay is either part of the gradient (Adam) or, decoupled, shrinks the
 /// weights before the step (AdamW: Loshchilov & Hutter, ICLR 2019, algorithm 2).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Adam {
     betas: [f32; 2],
     eps: f32,
@@ -23,7 +23,7 @@ pub struct Adam {
     first: Vec<f32>,
     second: Vec<f32>,
     steps: u64,
-    on_device: OnDevice,
+    on_device: Copies,
 }
 
 impl Adam {
@@ -38,7 +38,7 @@ impl Adam {
             first: vec![0.0; net.param_len()],
             second: vec![0.0; net.param_len()],
             steps: 0,
-            on_device: OnDevice::default(),
+            on_device: Copies::default(),
         }
     }
 

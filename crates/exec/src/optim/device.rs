@@ -1,20 +1,13 @@
-//! Optimiser state on a device: a copy of the host's, made when it is first needed.
+//! Optimiser state on a device: copies of the host's, made when they are first needed.
 
 use viewmaker_device::{Buffer, DeviceError, Span};
 
 /// Buffers of an optimiser that follow the parameters. The host's copy is the one that checkpoints
 /// hold; it is out of date while there is one on a device.
 #[derive(Debug, Default)]
-pub(super) struct OnDevice(Vec<Buffer>);
+pub(super) struct Copies(Vec<Buffer>);
 
-impl Clone for OnDevice {
-    /// A clone goes on from the host's copy, which [`OnDevice::fetch`] has brought up to date.
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl OnDevice {
+impl Copies {
     /// The buffers beside `params`, filled from the host's copies the first time.
     pub(super) fn beside(
         &mut self,

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum.
 
-use super::device::OnDevice;
+use super::device::Copies;
 use super::{Optimizer, PIECE, export, import, used_ranges};
 use crate::Tensor;
 use rayon::prelude::*;
@@ -12,14 +12,14 @@ use viewmaker_ops::device::update;
 
 /// SGD as in PyTorch: `d = g + weight_decay·w`, `buf = d` at the first step and
 /// `momentum·buf + d` afterwards, `w ← w − lr·buf`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sgd {
     momentum: f32,
     weight_decay: f32,
     ranges: Vec<Range<usize>>,
     buffer: Vec<f32>,
     started: bool,
-    on_device: OnDevice,
+    on_device: Copies,
 }
 
 impl Sgd {
@@ -31,7 +31,7 @@ impl Sgd {
             ranges: used_ranges(net),
             buffer: vec![0.0; net.param_len()],
             started: false,
-            on_device: OnDevice::default(),
+            on_device: Copies::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::BatchNorm;
 use crate::channel_norm::Tail;
-use crate::channel_norm::device::{At, Groups, Running};
+use crate::channel_norm::device::{Groups, Running};
 use crate::device::{Again, Backward, Forward, OnDevice};
 use crate::{Dims, Mode};
 use viewmaker_device::DeviceError;
@@ -26,23 +26,12 @@ pub(crate) fn forward(op: &BatchNorm, tail: Tail, cx: &Forward<'_>) -> Result<()
         }
         Mode::Eval => groups.running(cx.state, cx.saved, op.eps)?,
     }
-    let at = At {
-        x: &cx.inputs[0],
-        params: cx.params,
-        saved: cx.saved,
-    };
-    groups.apply(&at, cx.inputs.get(1), cx.output)
+    groups.output(cx)
 }
 
 /// The output once more, with the statistics that the forward pass saved.
 pub(crate) fn rebuild(tail: Tail, cx: &Again<'_>) -> Result<(), DeviceError> {
-    let groups = Groups::batch(cx.device, cx.input_dims[0], tail);
-    let at = At {
-        x: &cx.inputs[0],
-        params: cx.params,
-        saved: cx.saved,
-    };
-    groups.apply(&at, cx.inputs.get(1), cx.output)
+    Groups::batch(cx.device, cx.input_dims[0], tail).output_again(cx)
 }
 
 /// The gradients that are asked for.

@@ -34,10 +34,10 @@ pub(crate) struct Running<'a> {
 }
 
 /// What an element is normalised with, and the value and gradient at it.
-pub(crate) struct At<'a> {
-    pub(crate) x: &'a Span,
-    pub(crate) params: &'a [Span],
-    pub(crate) saved: &'a Span,
+struct At<'a> {
+    x: &'a Span,
+    params: &'a [Span],
+    saved: &'a Span,
 }
 
 impl<'a> Groups<'a> {
@@ -151,13 +151,27 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// The output, with the statistics in `saved`.
-    pub(crate) fn apply(
-        &self,
-        at: &At<'_>,
-        summand: Option<&Span>,
-        output: &Span,
-    ) -> Result<(), DeviceError> {
+    /// The output of a forward pass, whose statistics are in `saved`.
+    pub(crate) fn output(&self, cx: &device::Forward<'_>) -> Result<(), DeviceError> {
+        let at = At {
+            x: &cx.inputs[0],
+            params: cx.params,
+            saved: cx.saved,
+        };
+        self.apply(&at, cx.inputs.get(1), cx.output)
+    }
+
+    /// The same once more.
+    pub(crate) fn output_again(&self, cx: &device::Again<'_>) -> Result<(), DeviceError> {
+        let at = At {
+            x: &cx.inputs[0],
+            params: cx.params,
+            saved: cx.saved,
+        };
+        self.apply(&at, cx.inputs.get(1), cx.output)
+    }
+
+    fn apply(&self, at: &At<'_>, summand: Option<&Span>, output: &Span) -> Result<(), DeviceError> {
         let args = Args::new().span(at.x).maybe(summand).span(at.saved);
         let args = args.span(&at.params[0]).span(&at.params[1]).span(output);
         let args = self.rectifier(self.elements(args));

@@ -8,19 +8,6 @@ use super::{Case, Measure, Sample, cases, compare, same_bits};
 use crate::device::{Again, Backward, Forward, Precision};
 use viewmaker_device::{Device, DeviceError, Span};
 
-/// The emulator and the first card; what is missing is said.
-fn devices() -> Vec<Device> {
-    let found = [("emulator", Device::emulated()), ("CUDA", Device::cuda(0))];
-    let present = found.into_iter().filter_map(|(name, device)| match device {
-        Ok(device) => Some(device),
-        Err(reason) => {
-            println!("skipped on {name}: {reason}");
-            None
-        }
-    });
-    present.collect()
-}
-
 /// Memory of `len` elements that are not numbers.
 fn unwritten(device: &Device, len: usize) -> Result<Span, DeviceError> {
     filled(device, &vec![f32::NAN; len])
@@ -179,7 +166,7 @@ fn check(case: &Case, device: &Device, precision: Precision) -> Result<String, S
 
 fn conforms(precision: Precision, of: impl Fn(&Case) -> bool) {
     let mut failures = Vec::new();
-    for device in devices() {
+    for device in Device::present() {
         if !precision.runs_on(&device) {
             println!("skipped {precision} on {device:?}: its card is too old");
             continue;

@@ -24,7 +24,7 @@ mod sampled;
 mod tournament;
 
 #[cfg(test)]
-mod device_tests;
+mod cuda_tests;
 #[cfg(test)]
 mod tests;
 

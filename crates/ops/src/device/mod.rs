@@ -182,6 +182,24 @@ pub fn add(device: &Device, a: &Span, b: &Span, out: &Span) -> Result<(), Device
     unsafe { device.launch(&ADD, Launch::over(out.len()), args) }
 }
 
+/// Launches `kernel`, which takes maps of one shape to maps of another: `from` to `to`, or
+/// the gradient of `to` back. Both shapes are those of the forward pass.
+pub(crate) fn resample(
+    device: &Device,
+    kernel: &'static Kernel,
+    (input, output): (Dims, Dims),
+    from: &Span,
+    to: &Span,
+) -> Result<(), DeviceError> {
+    let args = Args::new().span(from).span(to);
+    let args = args.i32(int(input.h)).i32(int(input.w)).i32(int(input.c));
+    let args = args.i32(int(output.h)).i32(int(output.w));
+    let n = int(to.len());
+    // SAFETY: one thread an element of `to`; the elements of `from` that it reads lie in the map of
+    // the same example, which has the other extents.
+    unsafe { device.launch(kernel, Launch::over(to.len()), args.u64(n as u64)) }
+}
+
 /// A count as kernels take it.
 ///
 /// # Panics

@@ -3,7 +3,7 @@
 use super::InstanceNorm;
 use crate::Dims;
 use crate::channel_norm::Tail;
-use crate::channel_norm::device::{At, Groups};
+use crate::channel_norm::device::Groups;
 use crate::device::{Again, Backward, Forward, OnDevice};
 use viewmaker_device::DeviceError;
 
@@ -17,23 +17,12 @@ pub(crate) fn scratch_len(dims: Dims) -> usize {
 pub(crate) fn forward(op: &InstanceNorm, tail: Tail, cx: &Forward<'_>) -> Result<(), DeviceError> {
     let groups = Groups::examples(cx.device, cx.input_dims[0], tail);
     groups.statistics(&cx.inputs[0], cx.saved, op.eps, None, cx.scratch)?;
-    let at = At {
-        x: &cx.inputs[0],
-        params: cx.params,
-        saved: cx.saved,
-    };
-    groups.apply(&at, cx.inputs.get(1), cx.output)
+    groups.output(cx)
 }
 
 /// The output once more, with the statistics that the forward pass saved.
 pub(crate) fn rebuild(tail: Tail, cx: &Again<'_>) -> Result<(), DeviceError> {
-    let groups = Groups::examples(cx.device, cx.input_dims[0], tail);
-    let at = At {
-        x: &cx.inputs[0],
-        params: cx.params,
-        saved: cx.saved,
-    };
-    groups.apply(&at, cx.inputs.get(1), cx.output)
+    Groups::examples(cx.device, cx.input_dims[0], tail).output_again(cx)
 }
 
 /// The gradients that are asked for.

@@ -4,19 +4,6 @@ use super::tests::{embeddings, error, hostile, losses, wide};
 use super::*;
 use viewmaker_device::Device;
 
-/// The emulator and the first card; what is missing is said.
-fn devices() -> Vec<Device> {
-    let found = [("emulator", Device::emulated()), ("CUDA", Device::cuda(0))];
-    let present = found.into_iter().filter_map(|(name, device)| match device {
-        Ok(device) => Some(device),
-        Err(reason) => {
-            println!("skipped on {name}: {reason}");
-            None
-        }
-    });
-    present.collect()
-}
-
 /// The versions that the device can execute; what it cannot is said.
 fn versions(device: &Device) -> impl Iterator<Item = Version> {
     Version::ALL.into_iter().filter(|version| {
@@ -61,7 +48,7 @@ fn gradient(
 #[test]
 fn kernels_agree_with_the_reference() {
     // Below, at and above a tile (64 rows) and the width of a block (128 components).
-    for device in devices() {
+    for device in Device::present() {
         for (pairs, dim) in [(2, 3), (3, 16), (32, 17), (33, 130), (70, 40)] {
             for t in [0.07, 1.0] {
                 let z = embeddings(pairs, dim, pairs as u64);
@@ -91,7 +78,7 @@ fn kernels_agree_with_the_reference() {
 
 #[test]
 fn kernels_are_finite_for_every_finite_input() {
-    for device in devices() {
+    for device in Device::present() {
         for (input, z) in &hostile() {
             for t in [1e-4, 0.07, 1e4] {
                 for (name, contrast) in losses(3, 5, t) {
@@ -109,7 +96,7 @@ fn kernels_are_finite_for_every_finite_input() {
 #[test]
 fn kernels_give_the_same_bits_again() {
     let z = embeddings(40, 20, 3);
-    for device in devices() {
+    for device in Device::present() {
         for (name, contrast) in losses(40, 20, 0.1) {
             for version in versions(&device) {
                 let bits = || {
