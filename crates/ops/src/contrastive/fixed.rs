@@ -20,8 +20,8 @@ use std::ops::Range;
 /// room for its reciprocal.
 const LOWEST_TEMPERATURE: f32 = 0.025;
 
-/// Rows of a tile that are computed at a time.
-const STRIP: usize = 64;
+/// Rows of a tile that are computed at a time: whole blocks of the products' kernels.
+const STRIP: usize = 96;
 
 /// Whether the loss can be computed with one shift.
 pub(super) fn serves(contrast: &Contrast) -> bool {
@@ -117,9 +117,13 @@ impl Operands {
     fn with_values(self, tournament: &Tournament) -> Self {
         let values = |block: &Block| {
             let rows = &self.rows[block.rows.start * self.width..block.rows.end * self.width];
-            let panels = panels(self.width);
-            let slices = panels.flat_map(|p| rows.chunks(self.width).map(move |r| &r[p.clone()]));
-            slices.flatten().copied().collect()
+            let mut values = Vec::with_capacity(rows.len());
+            for panel in panels(self.width) {
+                for row in rows.chunks_exact(self.width) {
+                    values.extend_from_slice(&row[panel.clone()]);
+                }
+            }
+            values
         };
         let values = tournament.blocks.par_iter().map(values).collect();
         Self { values, ..self }
@@ -193,8 +197,14 @@ impl<'a> Meeting<'a> {
         starts.map(move |start| start..end.min(start + STRIP))
     }
 
-    /// Elements from one row of a tile to the next.
+    /// Elements from one row of a tile to the next: one more line than it needs, so that the rows do
+    /// not share a few sets of the cache.
     fn step(&self) -> usize {
+        padded(self.b.rows.len()) + HALF
+    }
+
+    /// Columns of a tile.
+    fn columns(&self) -> usize {
         padded(self.b.rows.len())
     }
 
@@ -210,7 +220,7 @@ impl<'a> Meeting<'a> {
             from_step: width,
             panels: &self.operands.columns[self.second],
             height: self.contrast.dim,
-            columns: step,
+            columns: self.columns(),
             to: tile,
             to_step: step,
             add: false,

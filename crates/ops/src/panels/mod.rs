@@ -6,15 +6,17 @@
 //!
 //! - [`Rows`]: `to = from · panels`, for outputs and input gradients. A row may consist of several
 //!   runs that lie apart, such as the rows of an image patch;
-//! - [`Outer`]: `to += aᵀ · b`, for weight gradients. Both operands are read as they lie in memory.
+//! - [`Outer`]: `to += aᵀ · b`, for weight gradients. Large operands are brought together piece by
+//!   piece.
 //!
-//! One thread computes one product and sums in the order of the inner index, so that results depend
-//! neither on the number of threads nor on how a caller cuts the rows.
+//! One thread computes one product, and sums in the order of the inner index within pieces of a fixed
+//! size, so that results do not depend on the number of threads.
 //!
 //! Blocks are as tall as the registers allow: 14 rows of two registers where there are 32 of them,
 //! 6 where there are 16. Remainders are balanced (16 rows are 8 + 8, not 14 + 2).
 
 mod outer;
+mod room;
 mod rows;
 
 pub use outer::{Line, Outer};

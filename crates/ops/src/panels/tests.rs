@@ -103,3 +103,44 @@ fn sums_of_outer_products() {
         );
     }
 }
+
+/// More results, rows and columns than are brought together at a time; no rows at all.
+#[test]
+fn sums_of_many_outer_products() {
+    let sizes = [(0, 3, 16), (0, 100, 96), (5, 200, 48), (300, 101, 304)];
+    for (count, height, columns) in sizes {
+        let (a_step, b_step) = (height + 3, columns + 256);
+        let (a, b) = (random(0, (count + 2) * a_step), random(1, count * b_step));
+        // Rows of `a` are taken in the order 2, 3 … and 0, 1 at the end.
+        let first = count.saturating_sub(2);
+        let line = |a: usize, b: usize, count: usize| Line {
+            a: a * a_step,
+            b: b * b_step,
+            count,
+        };
+        let lines = [line(2, 0, first), line(0, first, count - first)];
+        let mut to = vec![0.5; height * columns];
+        for add in [false, true] {
+            Arch::new().dispatch(Outer {
+                lines: &lines,
+                a: &a,
+                a_step,
+                height,
+                b: &b,
+                b_step,
+                columns,
+                to: &mut to,
+                to_step: columns,
+                add,
+            });
+            let times = if add { 2.0 } else { 1.0 };
+            for (i, j) in (0..height).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                let row = |t: usize| if t < first { t + 2 } else { t - first };
+                let product = |t: usize| f64::from(a[row(t) * a_step + i] * b[t * b_step + j]);
+                let want = times * (0..count).map(product).sum::<f64>();
+                // Rounding of up to 600 numbers in [0, 1).
+                assert!((f64::from(to[i * columns + j]) - want).abs() <= 1e-3);
+            }
+        }
+    }
+}

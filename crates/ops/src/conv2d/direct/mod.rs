@@ -8,13 +8,14 @@
 //!
 //! Maps of a few positions ([`few`]) would read more frame than input. There the batch takes the
 //! part of the columns, and only the taps that ever meet the input are computed. Kernels of one tap
-//! ([`pointwise`]) have no rows to care for, and inputs of few channels ([`scatter`]) get their
-//! gradient from one product for all taps.
+//! ([`pointwise`]) have no rows to care for. Where inputs have few channels, patches are brought
+//! together after all ([`patches`]), and gradients come from one product for all taps ([`scatter`]).
 
 mod few;
 pub(super) mod frame;
 mod input_gradient;
 pub(super) mod pack;
+mod patches;
 mod pointwise;
 mod scatter;
 mod weight_gradient;
@@ -25,6 +26,7 @@ use crate::parallel::for_each_with_scratch;
 use few::Few;
 use frame::Frame;
 use pack::{Order, Slots, pack};
+use patches::Patches;
 use pointwise::Pointwise;
 use pulp::{Arch, WithSimd};
 use scatter::Scatter;
@@ -88,7 +90,11 @@ pub(super) fn scratch_len(g: &Geometry, threads: usize) -> usize {
                 Some(scatter) => scatter.scratch(),
                 None => input_gradient::scratch(g),
             };
-            let passes = [forward_scratch(g), input, weight_gradient::scratch(g)];
+            let output = match Patches::new(g) {
+                Some(patches) => patches.scratch(),
+                None => forward_scratch(g),
+            };
+            let passes = [output, input, weight_gradient::scratch(g)];
             let lens = passes.into_iter().map(|s| s.len(threads));
             lens.max().unwrap_or(0)
         }
@@ -107,7 +113,10 @@ pub(super) fn forward(
     match Form::new(g) {
         Form::Few(few) => few.forward(input, weight, bias, output, scratch),
         Form::Pointwise(pointwise) => pointwise.forward(input, weight, bias, output, scratch),
-        Form::Framed => framed_forward(g, input, weight, bias, output, scratch),
+        Form::Framed => match Patches::new(g) {
+            Some(patches) => patches.forward(input, weight, bias, output, scratch),
+            None => framed_forward(g, input, weight, bias, output, scratch),
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Weights as panels. PyTorch's order is `[out][in][ky][kx]`.
 
 use super::super::geometry::Geometry;
-use crate::panels::{padded, panels};
+use crate::panels::{WIDTH, padded, panels};
 use rayon::prelude::*;
 
 /// Which channels count the rows of the panels; the other ones count their columns.
@@ -44,24 +44,55 @@ pub(in super::super) fn pack(
         rest = tail;
         (panel, head)
     });
-    // Weights are read in the order in which they lie; what is written of a block of rows stays in
-    // the first-level cache.
-    const ROWS: usize = 8;
     tasks.par_bridge().for_each(|(panel, to)| {
-        let (width, held) = (panel.len(), panel.len().min(columns - panel.start));
-        if held < width {
-            to.fill(0.0);
-        }
-        for first in (0..rows).step_by(ROWS) {
-            let block = first..rows.min(first + ROWS);
-            for (lane, row) in (0..held).flat_map(|lane| block.clone().map(move |row| (lane, row)))
-            {
-                let at = row * steps.0 + (panel.start + lane) * steps.1;
-                let kernel = &weight[at..at + area];
-                for (slot, &tap) in slots.0.iter().enumerate() {
-                    to[(slot * rows + row) * width + lane] = kernel[tap];
+        let held = panel.len().min(columns - panel.start);
+        let taps = slots.0.chunks(BLOCK).enumerate();
+        for (chunk, taps) in taps {
+            let step = (BLOCK / taps.len()).min(rows);
+            for first in (0..rows).step_by(step) {
+                let block = first..rows.min(first + step);
+                let kernel = |row: usize, lane: usize| {
+                    let at = row * steps.0 + (panel.start + lane) * steps.1;
+                    &weight[at..at + area]
+                };
+                let mut room = [[0.0; WIDTH]; BLOCK];
+                for lane in 0..held {
+                    gather(
+                        &mut room,
+                        lane,
+                        taps,
+                        block.clone().map(|row| kernel(row, lane)),
+                    );
+                }
+                for (slot, from) in room.chunks(block.len()).take(taps.len()).enumerate() {
+                    let at = (chunk * BLOCK + slot) * rows + first;
+                    let to = &mut to[at * panel.len()..][..block.len() * panel.len()];
+                    for (to, from) in to.chunks_exact_mut(panel.len()).zip(from) {
+                        to.copy_from_slice(&from[..panel.len()]);
+                    }
                 }
             }
         }
     });
+}
+
+/// Rows of a panel that are made at once. They are made in memory of their own: rows of one tap and
+/// the next one lie a power of two apart in the panel, where few sets of the first-level cache would
+/// have to hold all of them.
+const BLOCK: usize = 72;
+
+/// Writes one column: the taps of some kernels, `[tap][kernel]`.
+#[inline(always)]
+fn gather<'a>(
+    to: &mut [[f32; WIDTH]; BLOCK],
+    lane: usize,
+    taps: &[usize],
+    kernels: impl ExactSizeIterator<Item = &'a [f32]>,
+) {
+    let count = kernels.len();
+    for (row, kernel) in kernels.enumerate() {
+        for (to, &tap) in to[row..].iter_mut().step_by(count).zip(taps) {
+            to[lane] = kernel[tap];
+        }
+    }
 }

@@ -6,12 +6,16 @@
 use super::super::geometry::{Geometry, Padding};
 use super::pack::{Order, Slots, pack};
 use super::{Product, Scratch, TASKS, run as dispatch, weight_gradient};
-use crate::panels::{Line, Outer, WIDTH, padded, panels};
+use crate::panels::{Line, Outer, padded};
 use crate::parallel::{for_each_with_scratch, part};
 use std::ops::Range;
 
 /// Positions that are multiplied at once.
 const ROWS: usize = 128;
+/// The same where there are few of them, so that several threads find work.
+const FEW_ROWS: usize = 32;
+/// Tasks that few positions are cut into.
+const FEW_TASKS: usize = 4;
 /// Elements of all partial sums of a weight gradient together.
 const PARTIAL_ELEMENTS: usize = 3 << 20;
 /// Parts of a weight gradient, at most: adding more of them up takes as long as they save.
@@ -31,6 +35,12 @@ impl Pointwise {
     /// do not share a cache set.
     const fn step(&self) -> usize {
         padded(self.0.input.c) + 16
+    }
+
+    /// Positions of a task.
+    fn rows(&self) -> usize {
+        let each = self.0.positions().div_ceil(FEW_TASKS);
+        each.clamp(FEW_ROWS, ROWS)
     }
 
     /// Where the channels of the input lie that output position `at` of the batch looks at.
@@ -69,13 +79,31 @@ impl Pointwise {
         let columns = padded(self.0.output.c);
         Scratch {
             fixed: self.parts() * self.0.input.c * columns,
-            lane: ROWS * (self.step() + columns),
+            lane: ROWS * columns,
         }
     }
 
     pub(super) fn scratch_len(&self, threads: usize) -> usize {
         let products = self.product_scratch().len(threads);
         products.max(self.sums_scratch().len(threads))
+    }
+
+    /// The inputs of some positions, row by row, next to output gradients of `columns` elements that
+    /// begin with the first position.
+    fn lines(&self, positions: &Range<usize>, columns: usize) -> Vec<Line> {
+        let width = self.0.output.w;
+        let mut lines = Vec::new();
+        let mut at = positions.start;
+        while at < positions.end {
+            let end = positions.end.min((at / width + 1) * width);
+            lines.push(Line {
+                a: self.source(at),
+                b: (at - positions.start) * columns,
+                count: end - at,
+            });
+            at = end;
+        }
+        lines
     }
 
     pub(super) fn forward(
@@ -90,10 +118,11 @@ impl Pointwise {
         let Scratch { fixed, lane } = self.product_scratch();
         let (weights, lanes) = scratch.split_at_mut(fixed);
         pack(g, weight, Order::InOut, &Slots::all(g), weights);
-        let tasks = output.chunks_mut(ROWS * g.output.c).enumerate();
+        let each = self.rows();
+        let tasks = output.chunks_mut(each * g.output.c).enumerate();
         for_each_with_scratch(tasks, lanes, lane, |(task, out), lane| {
             let (rows, line) = lane.split_at_mut(ROWS * self.step());
-            let (first, count) = (task * ROWS, out.len() / g.output.c);
+            let (first, count) = (task * each, out.len() / g.output.c);
             let (from, from_step) = match g.stride {
                 1 => (&input[first * g.input.c..], g.input.c),
                 _ => {
@@ -128,7 +157,7 @@ impl Pointwise {
         let (weights, lanes) = scratch.split_at_mut(fixed);
         pack(g, weight, Order::OutIn, &Slots::all(g), weights);
         // A task has whole examples, because inputs lie between those that take part.
-        let group = (ROWS / area).max(1);
+        let group = (self.rows() / area).max(1);
         let tasks = input_grad.chunks_mut(group * g.input.example()).enumerate();
         for_each_with_scratch(tasks, lanes, lane, |(task, out), rows| {
             let first = task * group * area;
@@ -174,34 +203,29 @@ impl Pointwise {
         let Scratch { fixed, lane } = self.sums_scratch();
         let (partials, lanes) = scratch.split_at_mut(fixed);
         let tasks = partials.chunks_exact_mut(ci * columns).enumerate();
-        for_each_with_scratch(tasks, lanes, lane, |(task, sums), lane| {
-            let (rows, grads) = lane.split_at_mut(ROWS * self.step());
+        for_each_with_scratch(tasks, lanes, lane, |(task, sums), grads| {
             let positions = part(g.positions(), self.parts(), task);
+            let whole = columns == co;
+            let most = if whole { positions.len().max(1) } else { ROWS };
             let mut add = false;
-            for start in positions.clone().step_by(ROWS) {
-                let piece = start..positions.end.min(start + ROWS);
-                self.gather(input, piece.clone(), rows);
+            for start in positions.clone().step_by(most) {
+                let piece = start..positions.end.min(start + most);
                 let grad = &output_grad[piece.start * co..piece.end * co];
-                for panel in panels(co) {
-                    let grads = &mut grads[panel.start * ROWS..][..piece.len() * panel.len()];
-                    gather_columns(grad, co, &panel, grads);
-                    dispatch(Outer {
-                        lines: &[Line {
-                            a: 0,
-                            b: 0,
-                            count: piece.len(),
-                        }],
-                        a: rows,
-                        a_step: self.step(),
-                        height: ci,
-                        b: grads,
-                        b_step: panel.len(),
-                        columns: panel.len(),
-                        to: &mut sums[panel.start..],
-                        to_step: columns,
-                        add,
-                    });
-                }
+                dispatch(Outer {
+                    lines: &self.lines(&piece, columns),
+                    a: input,
+                    a_step: g.stride * ci,
+                    height: ci,
+                    b: match whole {
+                        true => grad,
+                        false => with_columns(grad, co, columns, grads),
+                    },
+                    b_step: columns,
+                    columns,
+                    to: sums,
+                    to_step: columns,
+                    add,
+                });
                 add = true;
             }
             if !add {
@@ -212,25 +236,14 @@ impl Pointwise {
     }
 }
 
-/// Copies one panel of columns of a matrix with `columns` columns; those beyond are zero.
-fn gather_columns(from: &[f32], columns: usize, panel: &Range<usize>, to: &mut [f32]) {
-    let held = panel.len().min(columns - panel.start);
-    let from = from.chunks_exact(columns);
-    if held == WIDTH {
-        // Whole panels are copied without a call.
-        let (to, _) = to.as_chunks_mut::<WIDTH>();
-        for (to, from) in to.iter_mut().zip(from) {
-            if let Some(from) = from[panel.start..].first_chunk() {
-                *to = *from;
-            }
-        }
-        return;
-    }
-    for (to, from) in to.chunks_exact_mut(panel.len()).zip(from) {
+/// Copies rows of `held` elements, each with zeros behind it up to `columns`.
+fn with_columns<'a>(from: &[f32], held: usize, columns: usize, to: &'a mut [f32]) -> &'a [f32] {
+    for (to, from) in to.chunks_exact_mut(columns).zip(from.chunks_exact(held)) {
         let (to, rest) = to.split_at_mut(held);
-        to.copy_from_slice(&from[panel.start..][..held]);
+        to.copy_from_slice(from);
         rest.fill(0.0);
     }
+    to
 }
 
 #[cfg(test)]

@@ -1,62 +1,24 @@
-//! `to += aᵀ · b`.
+//! Operands are read as they lie in memory.
 
-use super::{HALF, WIDTH, balanced, most_rows, panels, rows::finish, with_rows};
-use pulp::{Simd, WithSimd};
+use super::{HALF, Line, Outer, WIDTH, balanced, finish, most_rows, panels, with_rows};
+use pulp::Simd;
 
-/// Rows of both operands that follow each other at fixed steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Where the first row of `a` begins.
-    pub a: usize,
-    /// Where the first row of `b` begins.
-    pub b: usize,
-    /// How many rows.
-    pub count: usize,
-}
-
-/// The sum over all rows of the outer products of a row of `a` and one of `b`.
-pub struct Outer<'a> {
-    /// The rows.
-    pub lines: &'a [Line],
-    /// Rows that hold at least `height` elements, `a_step` elements apart.
-    pub a: &'a [f32],
-    /// Elements from a row of `a` to the next one.
-    pub a_step: usize,
-    /// Rows of results: elements of a row of `a` that take part.
-    pub height: usize,
-    /// Rows that hold at least `columns` elements, `b_step` elements apart.
-    pub b: &'a [f32],
-    /// Elements from a row of `b` to the next one.
-    pub b_step: usize,
-    /// Columns of the result, a multiple of 16.
-    pub columns: usize,
-    /// Rows of results, `to_step` elements apart.
-    pub to: &'a mut [f32],
-    /// Elements from a row of results to the next one.
-    pub to_step: usize,
-    /// Whether the sum is added to what `to` holds, instead of replacing it.
-    pub add: bool,
-}
-
-impl WithSimd for Outer<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        for panel in panels(self.columns) {
-            for rows in balanced(self.height, most_rows::<S>()) {
-                let (first, column) = (rows.start, panel.start);
-                if panel.len() == WIDTH {
-                    with_rows!(
-                        rows.len(),
-                        block::<S, _, WIDTH>(simd, &mut self, first, column)
-                    );
-                } else {
-                    with_rows!(
-                        rows.len(),
-                        block::<S, _, HALF>(simd, &mut self, first, column)
-                    );
-                }
+/// Computes a product.
+#[inline(always)]
+pub(super) fn run<S: Simd>(simd: S, mut product: Outer<'_>) {
+    for panel in panels(product.columns) {
+        for rows in balanced(product.height, most_rows::<S>()) {
+            let (first, column) = (rows.start, panel.start);
+            if panel.len() == WIDTH {
+                with_rows!(
+                    rows.len(),
+                    block::<S, _, WIDTH>(simd, &mut product, first, column)
+                );
+            } else {
+                with_rows!(
+                    rows.len(),
+                    block::<S, _, HALF>(simd, &mut product, first, column)
+                );
             }
         }
     }
