@@ -222,19 +222,26 @@ impl Stft {
     }
 
     /// Sample `i` of the padded signal, counted from the first true sample.
-    pub(crate) fn padded<T: Copy + Into<f64>>(&self, samples: &[T], i: isize) -> f64 {
-        let last = samples.len() as isize - 1;
+    fn padded<T: Copy + Into<f64>>(&self, samples: &[T], i: isize) -> f64 {
+        let source = self.source(samples.len(), i);
+        source.map_or(0.0, |at| samples[at].into())
+    }
+
+    /// Which of `len` samples lies at `i` of the padded signal, counted from the first true sample;
+    /// `None` where there is a zero.
+    pub(crate) fn source(&self, len: usize, i: isize) -> Option<usize> {
+        let last = len as isize - 1;
         let at = if (0..=last).contains(&i) {
             i
         } else if last < 0 || self.padding != Padding::Reflect {
-            return 0.0;
+            return None;
         } else if last == 0 {
             0
         } else {
             let folded = i.rem_euclid(2 * last);
             folded.min(2 * last - folded)
         };
-        samples[at as usize].into()
+        usize::try_from(at).ok()
     }
 }
 

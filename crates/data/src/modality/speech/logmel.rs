@@ -100,17 +100,8 @@ impl LogMel {
     /// The same in single precision, right to 1e-3 dB within [`DYNAMIC_RANGE_DB`] of the loudest:
     /// what data sets compute for every example.
     pub fn single_levels(&self, samples: &[f32]) -> Vec<f32> {
-        let mut padded = Vec::new();
-        let window = match samples.get(..self.samples) {
-            Some(window) => window,
-            None => {
-                padded.reserve_exact(self.samples);
-                padded.extend_from_slice(samples);
-                padded.resize(self.samples, 0.0);
-                &padded
-            }
-        };
-        let single = self.single.levels(&self.stft, window);
+        let window = &samples[..samples.len().min(self.samples)];
+        let single = self.single.levels(&self.stft, window, self.samples);
         single.unwrap_or_else(|| self.levels(window).iter().map(|&x| x as f32).collect())
     }
 

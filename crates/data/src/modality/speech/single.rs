@@ -47,16 +47,20 @@ impl Single {
     }
 
     /// Levels in dB without a limit of their range, bands × frames in C order, of a window of
-    /// samples. `None` when they are too loud for single precision, or not finite.
-    pub(super) fn levels(&self, stft: &Stft, samples: &[f32]) -> Option<Vec<f32>> {
-        let frames = stft.frames(samples.len());
+    /// `length` samples: the first ones are `samples`, silence follows. `None` when they are too loud
+    /// for single precision, or not finite.
+    pub(super) fn levels(&self, stft: &Stft, samples: &[f32], length: usize) -> Option<Vec<f32>> {
+        let frames = stft.frames(length);
         let mut out = vec![0.0; self.filters.len() * frames];
         let mut frame = self.transform.make_input_vec();
         let mut spectrum = self.transform.make_output_vec();
         let mut scratch = self.transform.make_scratch_vec();
         let mut power = vec![0.0; spectrum.len()];
         for t in 0..frames {
-            self.windowed(stft, samples, t, &mut frame);
+            if !self.windowed(stft, (samples, length), t, &mut frame) {
+                (0..self.filters.len()).for_each(|band| out[band * frames + t] = SILENCE_DB);
+                continue;
+            }
             self.transform
                 .process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
                 .expect("the buffers were made by this plan");
@@ -74,20 +78,31 @@ impl Single {
         Some(out)
     }
 
-    /// Writes frame `t`, times the window, into `frame`.
-    fn windowed(&self, stft: &Stft, samples: &[f32], t: usize, frame: &mut [f32]) {
+    /// Writes frame `t`, times the window, into `frame`; false, and nothing written, where it is silent.
+    fn windowed(
+        &self,
+        stft: &Stft,
+        (samples, length): (&[f32], usize),
+        t: usize,
+        frame: &mut [f32],
+    ) -> bool {
         let first = stft.first_of(t);
         if let Ok(from) = usize::try_from(first)
-            && let Some(inside) = samples.get(from..from + frame.len())
+            && from + frame.len() <= length
         {
-            for ((y, x), w) in frame.iter_mut().zip(inside).zip(&self.window) {
-                *y = x * w;
-            }
-            return;
+            let held = samples.get(from..).unwrap_or_default();
+            let sound = frame.iter_mut().zip(held).zip(&self.window);
+            sound.for_each(|((y, x), w)| *y = x * w);
+            let silence = frame.iter_mut().skip(held.len());
+            silence.for_each(|y| *y = 0.0);
+            return !held.is_empty();
         }
         for (i, (y, w)) in frame.iter_mut().zip(&self.window).enumerate() {
-            *y = stft.padded(samples, first + i as isize) as f32 * w;
+            let source = stft.source(length, first + i as isize);
+            let sample = source.and_then(|at| samples.get(at));
+            *y = sample.map_or(0.0, |x| x * w);
         }
+        true
     }
 }
 

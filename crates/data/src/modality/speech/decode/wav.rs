@@ -117,11 +117,25 @@ pub(super) fn decode_part(
     let range = choose(frames as usize);
     let start = SeekFrom::Start(first + range.start as u64 * frame);
     file.seek(start).ok()?;
-    let mut bytes = vec![0; range.len() * frame as usize];
-    file.read_exact(&mut bytes).ok()?;
-    let (samples, _) = bytes.as_chunks();
-    let samples = samples.iter().copied().map(of_16_bits).collect();
-    Some(mix_down(samples, channels))
+    Some(mix_down(
+        read_16_bits(file, range.len() * channels)?,
+        channels,
+    ))
+}
+
+/// The next `count` samples.
+fn read_16_bits(mut file: impl Read, count: usize) -> Option<Vec<f32>> {
+    /// Bytes at a time: what stays in the first-level cache until it is converted.
+    const PIECE: usize = 16 << 10;
+    let mut samples = Vec::with_capacity(count);
+    let mut bytes = [0; PIECE];
+    while samples.len() < count {
+        let piece = &mut bytes[..PIECE.min(2 * (count - samples.len()))];
+        file.read_exact(piece).ok()?;
+        let (read, _) = piece.as_chunks();
+        samples.extend(read.iter().copied().map(of_16_bits));
+    }
+    Some(samples)
 }
 
 /// What hound found, in the words of our messages.
