@@ -4,11 +4,12 @@
 //! Whoever computes it adds to what both blocks gather. In a round every block takes part in one pair
 //! at most (the circle method of round-robin tournaments), so the pairs of a round can be computed at
 //! the same time, and every block receives its contributions in the order of the rounds whatever the
-//! number of threads.
+//! number of threads. Rounds do not wait for each other, only blocks do.
 
 use super::Contrast;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Rows of a block, at most: a tile of this height and width stays in the second-level cache.
 const MOST_ROWS: usize = 256;
@@ -80,24 +81,151 @@ impl Tournament {
     ) where
         T: Send,
     {
-        let mut parts: Vec<&mut [T]> = Vec::with_capacity(self.blocks.len());
+        let mut parts = Vec::with_capacity(self.blocks.len());
         let mut rest = gathered;
         for block in &self.blocks {
             let (part, after) = rest.split_at_mut(block.rows.len() * width);
-            parts.push(part);
+            parts.push(Some(part));
             rest = after;
         }
-        for round in &self.rounds {
-            let mut free: Vec<Option<&mut [T]>> =
-                parts.iter_mut().map(|part| Some(&mut **part)).collect();
-            let mut take = |block: usize| free[block].take().unwrap_or_default();
-            let pairs: Vec<_> = round
-                .iter()
-                .map(|&(a, b)| ((a, take(a)), (a != b).then(|| (b, take(b)))))
-                .collect();
-            let pairs = pairs.into_par_iter().with_max_len(1);
-            pairs.for_each_init(&scratch, |scratch, (a, b)| meet(scratch, a, b));
+        let hall = Hall::new(parts, self.rounds.iter().flatten().copied());
+        let workers = rayon::current_num_threads().min(self.rounds.iter().flatten().count());
+        let workers = (0..workers).into_par_iter().with_max_len(1);
+        workers.for_each(|_| {
+            let mut scratch = scratch();
+            while let Some(mut meeting) = hall.start() {
+                let Pair { a, b, .. } = meeting.pair;
+                let [to_a, to_b] = &mut meeting.parts;
+                let to_b = to_b.as_deref_mut().map(|part| (b, part));
+                if let Some(part) = to_a {
+                    meet(&mut scratch, (a, part), to_b);
+                }
+            }
+        });
+    }
+}
+
+/// A pair of blocks, or a block with itself, and how many pairs of each come before.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    a: usize,
+    b: usize,
+    turns: (usize, usize),
+}
+
+/// Where blocks wait for their next meeting. A pair may begin when both of its blocks are there and
+/// have been through all their earlier pairs, which is before the rounds of other blocks end.
+struct Hall<'a, T> {
+    waiting: Mutex<Waiting<'a, T>>,
+    returned: Condvar,
+}
+
+struct Waiting<'a, T> {
+    /// Pairs that have not begun, the last one first.
+    pairs: Vec<Pair>,
+    /// What the blocks gather, unless they are in a meeting.
+    parts: Vec<Option<&'a mut [T]>>,
+    /// Pairs of every block that have begun.
+    turns: Vec<usize>,
+}
+
+impl<'a, T> Hall<'a, T> {
+    fn new(
+        parts: Vec<Option<&'a mut [T]>>,
+        pairs: impl DoubleEndedIterator<Item = (usize, usize)>,
+    ) -> Self {
+        let mut turns = vec![0; parts.len()];
+        let mut turn = |block: usize| {
+            turns[block] += 1;
+            turns[block] - 1
+        };
+        let number = |(a, b): (usize, usize)| {
+            let first = turn(a);
+            let second = if a == b { first } else { turn(b) };
+            Pair {
+                a,
+                b,
+                turns: (first, second),
+            }
+        };
+        let mut pairs: Vec<Pair> = pairs.map(number).collect();
+        pairs.reverse();
+        let turns = vec![0; parts.len()];
+        Self {
+            waiting: Mutex::new(Waiting {
+                pairs,
+                parts,
+                turns,
+            }),
+            returned: Condvar::new(),
         }
+    }
+
+    /// Takes the first pair that may begin, waiting for one if need be; `None` when all have begun.
+    fn start(&self) -> Option<Meeting<'_, 'a, T>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if waiting.pairs.is_empty() {
+                return None;
+            }
+            if let Some(at) = waiting
+                .pairs
+                .iter()
+                .rposition(|pair| waiting.may_begin(pair))
+            {
+                let pair = waiting.pairs.remove(at);
+                let parts = waiting.take(&pair);
+                return Some(Meeting {
+                    hall: self,
+                    pair,
+                    parts,
+                });
+            }
+            let returned = self.returned.wait(waiting);
+            waiting = returned.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<'a, T> Waiting<'a, T> {
+    fn may_begin(&self, pair: &Pair) -> bool {
+        let ready = |block: usize, turn| self.parts[block].is_some() && self.turns[block] == turn;
+        ready(pair.a, pair.turns.0) && ready(pair.b, pair.turns.1)
+    }
+
+    /// What both blocks of a pair gather; the second is missing where a block meets itself.
+    fn take(&mut self, pair: &Pair) -> [Option<&'a mut [T]>; 2] {
+        let mut take = |block: usize| {
+            self.turns[block] += 1;
+            self.parts[block].take()
+        };
+        [
+            take(pair.a),
+            (pair.a != pair.b).then(|| take(pair.b)).flatten(),
+        ]
+    }
+}
+
+/// A pair that has begun. Its blocks return however it ends, so that nobody waits for them in vain.
+struct Meeting<'h, 'a, T> {
+    hall: &'h Hall<'a, T>,
+    pair: Pair,
+    parts: [Option<&'a mut [T]>; 2],
+}
+
+impl<T> Drop for Meeting<'_, '_, T> {
+    fn drop(&mut self) {
+        let mut waiting = self
+            .hall
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let [a, b] = &mut self.parts;
+        waiting.parts[self.pair.a] = a.take();
+        if self.pair.a != self.pair.b {
+            waiting.parts[self.pair.b] = b.take();
+        }
+        self.hall.returned.notify_all();
     }
 }
 
@@ -157,6 +285,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn blocks_gather_in_the_order_of_the_rounds() {
+        let contrast = Contrast::ntxent(300, 4, 0.1).expect("a valid loss");
+        let tournament = Tournament::new(&contrast);
+        let mut want = vec![Vec::new(); tournament.blocks.len()];
+        for &(a, b) in tournament.rounds.iter().flatten() {
+            want[a].push(b);
+            if a != b {
+                want[b].push(a);
+            }
+        }
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let mut gathered = vec![Vec::new(); 600];
+            pool.build().expect("a pool").install(|| {
+                let add = |_: &mut (),
+                           a: (usize, &mut [Vec<usize>]),
+                           b: Option<(usize, &mut [Vec<usize>])>| {
+                    a.1[0].push(b.as_ref().map_or(a.0, |b| b.0));
+                    if let Some(b) = b {
+                        b.1[0].push(a.0);
+                    }
+                };
+                tournament.play(&mut gathered, 1, || (), add);
+            });
+            for (block, want) in tournament.blocks.iter().zip(&want) {
+                assert_eq!(&gathered[block.rows.start], want, "{threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "at the third meeting")]
+    fn a_panic_leaves_nobody_waiting() {
+        let contrast = Contrast::ntxent(300, 4, 0.1).expect("a valid loss");
+        let tournament = Tournament::new(&contrast);
+        let met = std::sync::atomic::AtomicUsize::new(0);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3);
+        pool.build().expect("a pool").install(|| {
+            tournament.play(
+                &mut vec![0.0; 600],
+                1,
+                || (),
+                |_, _, _| {
+                    let before = met.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    assert!(before != 2, "at the third meeting");
+                },
+            );
+        });
     }
 
     #[test]

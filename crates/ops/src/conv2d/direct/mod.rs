@@ -33,6 +33,8 @@ use scatter::Scatter;
 
 /// Tasks that every pass is cut into where the batch is large enough.
 pub(super) const TASKS: usize = 16;
+/// Elements of weights that the second-level cache keeps beside an example.
+const CACHED_WEIGHTS: usize = 48 << 10;
 
 /// Working memory: one fixed part and one lane for each thread.
 #[derive(Clone, Copy, Debug)]
@@ -132,26 +134,34 @@ fn framed_forward(
     let (panels, lanes) = scratch.split_at_mut(fixed);
     pack(g, weight, Order::InOut, &Slots::all(g), panels);
     let frame = Frame::of_input(g);
+    // Rows of the kernel that all outputs of an example meet before the next ones.
+    let taps = if fixed > CACHED_WEIGHTS { 1 } else { g.kernel };
     let examples = output.chunks_exact_mut(g.output.example()).enumerate();
     for_each_with_scratch(examples, lanes, lane, |(n, out), lane| {
         let (framed, line) = lane.split_at_mut(frame.len());
         let input = &input[n * g.input.example()..][..g.input.example()];
         let framed = frame.fill(input, framed);
-        for (oy, out) in out.chunks_exact_mut(g.output.w * g.output.c).enumerate() {
-            let runs: Runs = (0..g.kernel)
-                .map(|ky| (frame.at(oy * g.stride + ky, 0), ky * g.kernel * g.input.c))
-                .collect();
-            let product = Product {
-                count: g.output.w,
-                inner: g.kernel * g.input.c,
-                runs: &runs,
-                from: framed,
-                from_step: g.stride * g.input.c,
-                panels,
-                height: g.fan_in(),
-                columns: g.output.c,
-            };
-            product.write(out, g.output.c, bias, line);
+        for ky in (0..g.kernel).step_by(taps) {
+            let rows = out.chunks_exact_mut(g.output.w * g.output.c);
+            for (oy, out) in rows.enumerate() {
+                let runs: Runs = (ky..g.kernel.min(ky + taps))
+                    .map(|ky| (frame.at(oy * g.stride + ky, 0), ky * g.kernel * g.input.c))
+                    .collect();
+                let product = Product {
+                    count: g.output.w,
+                    inner: g.kernel * g.input.c,
+                    runs: &runs,
+                    from: framed,
+                    from_step: g.stride * g.input.c,
+                    panels,
+                    height: g.fan_in(),
+                    columns: g.output.c,
+                };
+                match ky {
+                    0 => product.write(out, g.output.c, bias, line),
+                    _ => product.add(out, g.output.c, line),
+                }
+            }
         }
     });
 }
@@ -242,6 +252,21 @@ impl Product<'_> {
             if let Some(bias) = bias {
                 to.iter_mut().zip(bias).for_each(|(to, bias)| *to += bias);
             }
+        }
+    }
+
+    /// Adds to what results written before hold.
+    fn add(self, to: &mut [f32], step: usize, line: &mut [f32]) {
+        let columns = padded(self.columns);
+        if columns == self.columns {
+            return self.multiply(to, step, true);
+        }
+        let (count, wanted) = (self.count, self.columns);
+        self.multiply(line, columns, false);
+        let rows = to.chunks_mut(step).zip(line.chunks_exact(columns));
+        for (to, from) in rows.take(count) {
+            let pairs = to[..wanted].iter_mut().zip(from);
+            pairs.for_each(|(to, from)| *to += from);
         }
     }
 

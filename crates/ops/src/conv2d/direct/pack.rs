@@ -2,7 +2,9 @@
 
 use super::super::geometry::Geometry;
 use crate::panels::{WIDTH, padded, panels};
+use crate::prefetch::prefetch;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Which channels count the rows of the panels; the other ones count their columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,13 @@ pub(in super::super) fn pack(
         Order::InOut => (g.input.c, g.output.c, (area, g.fan_in())),
         Order::OutIn => (g.output.c, g.input.c, (g.fan_in(), area)),
     };
+    let source = Source {
+        weight,
+        area,
+        rows,
+        columns,
+        steps,
+    };
     let height = slots.0.len() * rows;
     let mut rest = &mut packed[..height * padded(columns)];
     let tasks = panels(columns).map(|panel| {
@@ -45,33 +54,9 @@ pub(in super::super) fn pack(
         (panel, head)
     });
     tasks.par_bridge().for_each(|(panel, to)| {
-        let held = panel.len().min(columns - panel.start);
-        let taps = slots.0.chunks(BLOCK).enumerate();
-        for (chunk, taps) in taps {
-            let step = (BLOCK / taps.len()).min(rows);
-            for first in (0..rows).step_by(step) {
-                let block = first..rows.min(first + step);
-                let kernel = |row: usize, lane: usize| {
-                    let at = row * steps.0 + (panel.start + lane) * steps.1;
-                    &weight[at..at + area]
-                };
-                let mut room = [[0.0; WIDTH]; BLOCK];
-                for lane in 0..held {
-                    gather(
-                        &mut room,
-                        lane,
-                        taps,
-                        block.clone().map(|row| kernel(row, lane)),
-                    );
-                }
-                for (slot, from) in room.chunks(block.len()).take(taps.len()).enumerate() {
-                    let at = (chunk * BLOCK + slot) * rows + first;
-                    let to = &mut to[at * panel.len()..][..block.len() * panel.len()];
-                    for (to, from) in to.chunks_exact_mut(panel.len()).zip(from) {
-                        to.copy_from_slice(&from[..panel.len()]);
-                    }
-                }
-            }
+        let chunks = to.chunks_mut(BLOCK * rows * panel.len());
+        for (taps, to) in slots.0.chunks(BLOCK).zip(chunks) {
+            source.pack_panel(&panel, taps, to);
         }
     });
 }
@@ -80,19 +65,73 @@ pub(in super::super) fn pack(
 /// the next one lie a power of two apart in the panel, where few sets of the first-level cache would
 /// have to hold all of them.
 const BLOCK: usize = 72;
+/// Columns that are asked for before they are needed: each begins on a page of its own, and no
+/// processor guesses which comes next.
+const AHEAD: usize = 4;
+/// Elements of a cache line.
+const LINE: usize = 16;
 
-/// Writes one column: the taps of some kernels, `[tap][kernel]`.
-#[inline(always)]
-fn gather<'a>(
-    to: &mut [[f32; WIDTH]; BLOCK],
-    lane: usize,
-    taps: &[usize],
-    kernels: impl ExactSizeIterator<Item = &'a [f32]>,
-) {
-    let count = kernels.len();
-    for (row, kernel) in kernels.enumerate() {
-        for (to, &tap) in to[row..].iter_mut().step_by(count).zip(taps) {
-            to[lane] = kernel[tap];
+/// Weights as a matrix of kernels.
+struct Source<'a> {
+    weight: &'a [f32],
+    /// Elements of a kernel.
+    area: usize,
+    rows: usize,
+    columns: usize,
+    /// Elements from a row to the next one, and from a column.
+    steps: (usize, usize),
+}
+
+impl Source<'_> {
+    /// Where a kernel begins.
+    const fn at(&self, row: usize, column: usize) -> usize {
+        row * self.steps.0 + column * self.steps.1
+    }
+
+    /// Packs some taps of all rows of one panel, at most [`BLOCK`] taps.
+    fn pack_panel(&self, panel: &Range<usize>, taps: &[usize], to: &mut [f32]) {
+        let mut room = [[0.0; WIDTH]; BLOCK];
+        let step = (BLOCK / taps.len()).min(self.rows);
+        for first in (0..self.rows).step_by(step) {
+            let rows = first..self.rows.min(first + step);
+            for (lane, column) in (panel.start..panel.end.min(self.columns)).enumerate() {
+                self.ask_for(&rows, column + AHEAD);
+                self.column(&rows, column, taps, lane, &mut room);
+            }
+            for (tap, from) in room.chunks(rows.len()).take(taps.len()).enumerate() {
+                let at = (tap * self.rows + first) * panel.len();
+                let to = &mut to[at..][..rows.len() * panel.len()];
+                for (to, from) in to.chunks_exact_mut(panel.len()).zip(from) {
+                    to.copy_from_slice(&from[..panel.len()]);
+                }
+            }
+        }
+    }
+
+    /// Asks for the kernels of a column, if they follow each other.
+    fn ask_for(&self, rows: &Range<usize>, column: usize) {
+        if self.steps.0 == self.area {
+            let elements = self.at(rows.start, column)..self.at(rows.end, column);
+            let lines = elements.step_by(LINE);
+            lines.for_each(|at| prefetch(self.weight, at));
+        }
+    }
+
+    /// Writes one column, `[tap][row]`.
+    #[inline(always)]
+    fn column(
+        &self,
+        rows: &Range<usize>,
+        column: usize,
+        taps: &[usize],
+        lane: usize,
+        to: &mut [[f32; WIDTH]; BLOCK],
+    ) {
+        for (index, row) in rows.clone().enumerate() {
+            let kernel = &self.weight[self.at(row, column)..][..self.area];
+            for (to, &tap) in to[index..].iter_mut().step_by(rows.len()).zip(taps) {
+                to[lane] = kernel[tap];
+            }
         }
     }
 }
