@@ -137,9 +137,10 @@ impl<'a> Stream<'a> {
         let channels = channels.map_or(1, |c| c.count().max(1));
         /// Samples that are expected without having seen any of them.
         const TRUSTED: usize = 4 << 20;
-        let expected = enough.map_or(0, |enough| channels * enough);
-        let mut samples = Vec::with_capacity(expected.min(TRUSTED));
-        let mut frames = Vec::<f32>::new();
+        // The frame of the last sample may have more of them.
+        const FRAME: usize = 1 << 13;
+        let expected = enough.map_or(0, |enough| channels * (enough + FRAME));
+        let mut samples: Vec<f32> = Vec::with_capacity(expected.min(TRUSTED));
         while enough.is_none_or(|enough| samples.len() / channels < enough) {
             let decoded = samples.len() / channels;
             let place = || format!("frame at sample {decoded}");
@@ -154,9 +155,9 @@ impl<'a> Stream<'a> {
                 break;
             }
             let frame = self.decoder.decode(&packet).map_err(damaged)?;
-            // The library replaces what a vector holds.
-            frame.copy_to_vec_interleaved(&mut frames);
-            samples.extend_from_slice(&frames);
+            let held = samples.len();
+            samples.resize(held + frame.samples_interleaved(), 0.0);
+            frame.copy_to_slice_interleaved(&mut samples[held..]);
         }
         Ok(mix_down(samples, channels))
     }
