@@ -1,8 +1,10 @@
 // Contrastive losses and their gradients without the matrix of all similarities.
 //
 // crates/ops/src/contrastive says what is computed. All embeddings lie in one matrix z of rows × dim;
-// the first `queries` rows are queries, rows first_key .. last_key are keys, positives[i] is the key of
-// query i. `excluded` says what a query does not look at: 0 nothing, 1 itself, 2 itself and its positive.
+// the first `queries` rows are queries. Those below `split` look at the keys first_key .. last_key, the others
+// at second_first .. second_last. positives[i] is the key of query i; it is NO_POSITIVE where positives do
+// not meet their queries in a tile, for which there is positives.cu. `excluded` says what a query does not
+// look at: 0 nothing, 1 itself, 2 itself and its positive. Gradients are for the first `trained` rows.
 // The positive is kept apart from the other keys: softmax − 1 is all round-off when it is far ahead.
 //
 // Every output has one owner and every sum a fixed order: the same inputs give the same bits.
@@ -12,54 +14,41 @@
 //   v2  tiles of 64 × 64 similarities in registers, operands through shared memory
 //   v3  the same on tensor cores: operands in bfloat16, sums in single precision
 #include "common.cuh"
+#include "contrastive.cuh"
 #include "mma.cuh"
+
+// Which queries look at which keys. Made of parameters, it stays where they are.
+struct Look {
+    int queries, split;
+    int first_key, last_key, second_first, second_last;
+
+    __device__ __forceinline__ int first(int query) const { return query < split ? first_key : second_first; }
+    __device__ __forceinline__ int last(int query) const {
+        return query < split ? last_key : query < queries ? second_last : 0;
+    }
+    __device__ __forceinline__ bool asks(int query, int key) const {
+        return query < queries && first(query) <= key && key < last(query);
+    }
+    // The keys that some of count queries from query0 on look at, as one range.
+    __device__ __forceinline__ int first_of(int query0, int count) const {
+        bool both = query0 < split && split < queries && split < query0 + count;
+        return both ? min(first_key, second_first) : first(query0);
+    }
+    __device__ __forceinline__ int last_of(int query0, int count) const {
+        bool both = query0 < split && split < queries && split < query0 + count;
+        return both ? max(last_key, second_last) : last(query0);
+    }
+    // Whether one of count rows from row0 on looks at one of those from column0 on.
+    __device__ __forceinline__ bool meets(int row0, int column0, int count) const {
+        bool early = row0 < split && first_key < column0 + count && column0 < last_key;
+        bool late = split < row0 + count && row0 < queries && second_first < column0 + count && column0 < second_last;
+        return early || late;
+    }
+};
 
 // What a query does not look at, beside its positive.
 __device__ __forceinline__ bool is_other(int query, int key, int positive, int excluded) {
     return key != positive && !(excluded != 0 && key == query);
-}
-
-// The logarithm of a sum of exponentials, while its terms arrive.
-struct LogSum {
-    float largest;
-    float sum;
-
-    __device__ __forceinline__ static LogSum none() { return {Max::identity(), 0.0f}; }
-
-    __device__ __forceinline__ void add(float logit) {
-        if (logit <= largest) {
-            sum += expf(logit - largest);
-        } else {
-            sum = sum * expf(largest - logit) + 1.0f;
-            largest = logit;
-        }
-    }
-
-    __device__ __forceinline__ static LogSum combine(LogSum a, LogSum b) {
-        float top = fmaxf(a.largest, b.largest);
-        if (top == Max::identity()) return none();
-        return {top, a.sum * expf(a.largest - top) + b.sum * expf(b.largest - top)};
-    }
-
-    __device__ __forceinline__ float value() const { return largest + logf(sum); }
-};
-
-// Writes what the forward pass knows of a query: its loss, the logarithm of its denominator, and the
-// weight softmax − 1 of its positive in the gradient.
-__device__ __forceinline__ void finish_query(int query, float positive, LogSum others, int excluded, float* losses,
-                                             float* log_sums, float* positive_weights) {
-    float rest = others.sum > 0.0f ? others.value() : Max::identity();
-    float lead = positive - rest;
-    if (excluded == 2) {
-        losses[query] = -lead;
-        log_sums[query] = rest;
-        positive_weights[query] = -1.0f;
-        return;
-    }
-    float loss = log1pf(expf(-fabsf(lead))) + fmaxf(-lead, 0.0f);
-    losses[query] = loss;
-    log_sums[query] = positive + loss;
-    positive_weights[query] = -1.0f / (1.0f + expf(lead));
 }
 
 // The derivative of a query's loss with respect to its logit with a key.
@@ -94,8 +83,9 @@ extern "C" __global__ void normalise(const float* z, float* unit, float* inverse
     if (lane_index() == 0) inverse_lengths[row] = has_direction ? scale / largest : 0.0f;
 }
 
-// out[0] = mean(values) + offset, summed in double precision by one block of 256 threads.
-extern "C" __global__ void __launch_bounds__(256) mean(const float* values, int count, float offset, float* out) {
+// out[0] = Σ values / counted + offset, summed in double precision by one block of 256 threads.
+extern "C" __global__ void __launch_bounds__(256)
+    mean(const float* values, int count, int counted, float offset, float* out) {
     __shared__ double partial[256];
     double sum = 0.0;
     for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) sum += double(values[i]);
@@ -104,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(256) mean(const float* values, int 
         __syncthreads();
         if (int(threadIdx.x) < half) partial[threadIdx.x] += partial[threadIdx.x + half];
     }
-    if (threadIdx.x == 0) out[0] = float(partial[0] / double(count) + double(offset));
+    if (threadIdx.x == 0) out[0] = float(partial[0] / double(counted) + double(offset));
 }
 
 // From gradients with respect to unit rows to those with respect to z, in place:
@@ -132,14 +122,17 @@ __device__ __forceinline__ float dot(const float* a, const float* b, int dim) {
 
 // One block for a query, whose row lies in shared memory; a thread takes every blockDim-th key.
 extern "C" __global__ void forward_v1(const float* unit, const unsigned* positives, float* losses, float* log_sums,
-                                      float* positive_weights, int dim, int first_key, int last_key, int excluded,
+                                      float* positive_weights, int dim, int queries, int split, int first_key,
+                                      int last_key, int second_first, int second_last, int excluded,
                                       float inverse_temperature) {
     SHARED_MEMORY(float, own);
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
     int query = int(blockIdx.x), positive = int(positives[query]);
+    int last = look.last(query);
     for (int d = int(threadIdx.x); d < dim; d += int(blockDim.x)) own[d] = unit[u64(query) * u64(dim) + u64(d)];
     __syncthreads();
     LogSum others = LogSum::none();
-    for (int key = first_key + int(threadIdx.x); key < last_key; key += int(blockDim.x)) {
+    for (int key = look.first(query) + int(threadIdx.x); key < last; key += int(blockDim.x)) {
         if (is_other(query, key, positive, excluded)) {
             others.add(dot(own, unit + u64(key) * u64(dim), dim) * inverse_temperature);
         }
@@ -148,8 +141,13 @@ extern "C" __global__ void forward_v1(const float* unit, const unsigned* positiv
     float scaled = others.sum > 0.0f ? others.sum * expf(others.largest - top) : 0.0f;
     float sum = block_sum(scaled);
     if (threadIdx.x == 0) {
-        float logit = dot(own, unit + u64(positive) * u64(dim), dim) * inverse_temperature;
-        finish_query(query, logit, {top, sum}, excluded, losses, log_sums, positive_weights);
+        LogSum all = {top, sum};
+        if (positive == NO_POSITIVE) {
+            log_sums[query] = all.value();
+        } else {
+            float logit = dot(own, unit + u64(positive) * u64(dim), dim) * inverse_temperature;
+            finish_query(query, logit, all.value(), excluded, losses, log_sums, positive_weights);
+        }
     }
 }
 
@@ -157,12 +155,13 @@ extern "C" __global__ void forward_v1(const float* unit, const unsigned* positiv
 // key from the queries. One block for a row.
 extern "C" __global__ void __launch_bounds__(128)
     backward_v1(const float* unit, const unsigned* positives, const float* log_sums, const float* positive_weights,
-                float* grad, int rows, int dim, int queries, int first_key, int last_key, int excluded,
-                float inverse_temperature) {
+                float* grad, int rows, int trained, int dim, int queries, int split, int first_key, int last_key,
+                int second_first, int second_last, int excluded, float inverse_temperature) {
     __shared__ float weights[128];
     SHARED_MEMORY(float, own);
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
     int row = int(blockIdx.x);
-    bool row_is_key = first_key <= row && row < last_key;
+    if (row >= trained) return;
     float* to = grad + u64(row) * u64(dim);
     for (int d = int(threadIdx.x); d < dim; d += int(blockDim.x)) {
         own[d] = unit[u64(row) * u64(dim) + u64(d)];
@@ -171,8 +170,7 @@ extern "C" __global__ void __launch_bounds__(128)
     for (int first = 0; first < rows; first += int(blockDim.x)) {
         __syncthreads();
         int other = first + int(threadIdx.x);
-        bool as_query = row < queries && first_key <= other && other < last_key;
-        bool as_key = other < queries && row_is_key;
+        bool as_query = other < rows && look.asks(row, other), as_key = look.asks(other, row);
         float sum = 0.0f;
         if (as_query || as_key) {
             float logit = dot(own, unit + u64(other) * u64(dim), dim) * inverse_temperature;
@@ -250,9 +248,11 @@ __device__ __forceinline__ void similarities_of_tile(const float* unit, int coun
 // that share these queries are neighbours in a warp and combine their sums at the end.
 extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
     forward_v2(const float* unit, const unsigned* positives, float* losses, float* log_sums, float* positive_weights,
-               int rows, int dim, int queries, int first_key, int last_key, int excluded, float inverse_temperature) {
+               int rows, int dim, int queries, int split, int first_key, int last_key, int second_first,
+               int second_last, int excluded, float inverse_temperature) {
     __shared__ Operands operands;
     __shared__ float positive_logits[TILE];
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
     int row0 = int(blockIdx.x) * TILE;
     int y = int(threadIdx.x) / SIDE * EACH, x = int(threadIdx.x) % SIDE * EACH;
     LogSum others[EACH];
@@ -260,9 +260,10 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
 #pragma unroll
     for (int i = 0; i < EACH; ++i) {
         others[i] = LogSum::none();
-        positive[i] = row0 + y + i < queries ? int(positives[row0 + y + i]) : -1;
+        positive[i] = row0 + y + i < queries ? int(positives[row0 + y + i]) : NO_POSITIVE;
     }
-    for (int column0 = first_key; column0 < last_key; column0 += TILE) {
+    int last = look.last_of(row0, TILE);
+    for (int column0 = look.first_of(row0, TILE); column0 < last; column0 += TILE) {
         float logits[EACH][EACH];
         similarities_of_tile(unit, rows, dim, row0, column0, operands, logits);
 #pragma unroll
@@ -271,8 +272,9 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
             for (int j = 0; j < EACH; ++j) {
                 int query = row0 + y + i, key = column0 + x + j;
                 float logit = logits[i][j] * inverse_temperature;
-                if (key < last_key && key == positive[i]) positive_logits[y + i] = logit;
-                if (key < last_key && is_other(query, key, positive[i], excluded)) others[i].add(logit);
+                bool asks = look.asks(query, key);
+                if (asks && key == positive[i]) positive_logits[y + i] = logit;
+                if (asks && is_other(query, key, positive[i], excluded)) others[i].add(logit);
             }
         }
     }
@@ -290,8 +292,11 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
     if (x == 0) {
         for (int i = 0; i < EACH; ++i) {
             int query = row0 + y + i;
-            if (query < queries) {
-                finish_query(query, positive_logits[y + i], others[i], excluded, losses, log_sums, positive_weights);
+            float rest = others[i].value();
+            if (query < queries && positive[i] == NO_POSITIVE) {
+                log_sums[query] = rest;
+            } else if (query < queries) {
+                finish_query(query, positive_logits[y + i], rest, excluded, losses, log_sums, positive_weights);
             }
         }
     }
@@ -306,11 +311,12 @@ struct Weights {
 // components (grid.y); it computes all tiles of its rows.
 extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
     backward_v2(const float* unit, const unsigned* positives, const float* log_sums, const float* positive_weights,
-                float* grad, int rows, int dim, int queries, int first_key, int last_key, int excluded,
-                float inverse_temperature) {
+                float* grad, int rows, int trained, int dim, int queries, int split, int first_key, int last_key,
+                int second_first, int second_last, int excluded, float inverse_temperature) {
     __shared__ Operands operands;
     __shared__ Weights weights;
     __shared__ float values[CHUNK][WIDTH];
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
     int row0 = int(blockIdx.x) * TILE, component0 = int(blockIdx.y) * WIDTH;
     int y = int(threadIdx.x) / SIDE * EACH, x = int(threadIdx.x) % SIDE;
     float sums[EACH][WIDE];
@@ -319,11 +325,8 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
 #pragma unroll
         for (int j = 0; j < WIDE; ++j) sums[i][j] = 0.0f;
     }
-    bool has_queries = row0 < queries, has_keys = row0 < last_key && first_key < row0 + TILE;
     for (int column0 = 0; column0 < rows; column0 += TILE) {
-        bool asks = has_queries && column0 < last_key && first_key < column0 + TILE;
-        bool is_asked = has_keys && column0 < queries;
-        if (!asks && !is_asked) continue;
+        if (!look.meets(row0, column0, TILE) && !look.meets(column0, row0, TILE)) continue;
         float logits[EACH][EACH];
         similarities_of_tile(unit, rows, dim, row0, column0, operands, logits);
 #pragma unroll
@@ -332,10 +335,10 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
             for (int j = 0; j < EACH; ++j) {
                 int row = row0 + y + i, column = column0 + x * EACH + j;
                 float logit = logits[i][j] * inverse_temperature, sum = 0.0f;
-                if (row < queries && first_key <= column && column < last_key) {
+                if (look.asks(row, column)) {
                     sum += weight(row, column, logit, positives, log_sums, positive_weights, excluded);
                 }
-                if (column < queries && first_key <= row && row < last_key) {
+                if (look.asks(column, row)) {
                     sum += weight(column, row, logit, positives, log_sums, positive_weights, excluded);
                 }
                 weights.at[y + i][x * EACH + j] = sum;
@@ -369,7 +372,7 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
 #pragma unroll
         for (int j = 0; j < WIDE; ++j) {
             int row = row0 + y + i, component = component0 + x + j * SIDE;
-            if (row < rows && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sums[i][j];
+            if (row < trained && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sums[i][j];
         }
     }
 }
@@ -445,10 +448,11 @@ __device__ __forceinline__ void similarities_on_tensor_cores(const unsigned* hal
 // One block for 64 queries; the four lanes that share two queries combine their sums at the end.
 extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
     forward_v3(const unsigned* halves, const unsigned* positives, float* losses, float* log_sums,
-               float* positive_weights, int rows, int words, int queries, int first_key, int last_key, int excluded,
-               float inverse_temperature) {
+               float* positive_weights, int rows, int words, int queries, int split, int first_key, int last_key,
+               int second_first, int second_last, int excluded, float inverse_temperature) {
     __shared__ HalfOperands operands;
     __shared__ float positive_logits[TILE];
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
     int row0 = int(blockIdx.x) * TILE;
     int y = warp_index() * WARP_ROWS + lane_index() / 4, x = 2 * (lane_index() % 4);
     LogSum others[2];
@@ -457,9 +461,10 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
     for (int half = 0; half < 2; ++half) {
         int query = row0 + y + 8 * half;
         others[half] = LogSum::none();
-        positive[half] = query < queries ? int(positives[query]) : -1;
+        positive[half] = query < queries ? int(positives[query]) : NO_POSITIVE;
     }
-    for (int column0 = first_key; column0 < last_key; column0 += TILE) {
+    int last = look.last_of(row0, TILE);
+    for (int column0 = look.first_of(row0, TILE); column0 < last; column0 += TILE) {
         float similarities[TILES][4];
         similarities_on_tensor_cores(halves, rows, words, row0, column0, operands, similarities);
 #pragma unroll
@@ -468,8 +473,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
             for (int i = 0; i < 4; ++i) {
                 int half = i / 2, query = row0 + y + 8 * half, key = column0 + 8 * j + x + i % 2;
                 float logit = similarities[j][i] * inverse_temperature;
-                if (key < last_key && key == positive[half]) positive_logits[y + 8 * half] = logit;
-                if (key < last_key && is_other(query, key, positive[half], excluded)) others[half].add(logit);
+                bool asks = look.asks(query, key);
+                if (asks && key == positive[half]) positive_logits[y + 8 * half] = logit;
+                if (asks && is_other(query, key, positive[half], excluded)) others[half].add(logit);
             }
         }
     }
@@ -486,9 +492,12 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
     if (x == 0) {
         for (int half = 0; half < 2; ++half) {
             int query = row0 + y + 8 * half;
-            if (query < queries) {
+            float rest = others[half].value();
+            if (query < queries && positive[half] == NO_POSITIVE) {
+                log_sums[query] = rest;
+            } else if (query < queries) {
                 float logit = positive_logits[y + 8 * half];
-                finish_query(query, logit, others[half], excluded, losses, log_sums, positive_weights);
+                finish_query(query, logit, rest, excluded, losses, log_sums, positive_weights);
             }
         }
     }
@@ -511,10 +520,11 @@ __device__ __forceinline__ void load_values(const unsigned* halves, int first, i
 // registers: as results of one product they lie where the next one wants its left side.
 extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
     backward_v3(const unsigned* halves, const unsigned* positives, const float* log_sums, const float* positive_weights,
-                float* grad, int rows, int dim, int words, int queries, int first_key, int last_key, int excluded,
-                float inverse_temperature) {
+                float* grad, int rows, int trained, int dim, int words, int queries, int split, int first_key,
+                int last_key, int second_first, int second_last, int excluded, float inverse_temperature) {
     __shared__ HalfOperands operands;
     __shared__ unsigned values[WIDTH][PITCH];
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
     int row0 = int(blockIdx.x) * TILE, component0 = int(blockIdx.y) * WIDTH;
     int group = lane_index() / 4, pair = lane_index() % 4;
     int y = warp_index() * WARP_ROWS + group;
@@ -524,11 +534,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
 #pragma unroll
         for (int i = 0; i < 4; ++i) sums[n][i] = 0.0f;
     }
-    bool has_queries = row0 < queries, has_keys = row0 < last_key && first_key < row0 + TILE;
     for (int column0 = 0; column0 < rows; column0 += TILE) {
-        bool asks = has_queries && column0 < last_key && first_key < column0 + TILE;
-        bool is_asked = has_keys && column0 < queries;
-        if (!asks && !is_asked) continue;
+        if (!look.meets(row0, column0, TILE) && !look.meets(column0, row0, TILE)) continue;
         float tile[TILES][4];
         similarities_on_tensor_cores(halves, rows, words, row0, column0, operands, tile);
         load_values(halves, column0, rows, words, component0, values);
@@ -538,10 +545,10 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
             for (int i = 0; i < 4; ++i) {
                 int row = row0 + y + i / 2 * 8, column = column0 + 8 * j + 2 * pair + i % 2;
                 float logit = tile[j][i] * inverse_temperature, sum = 0.0f;
-                if (row < queries && first_key <= column && column < last_key) {
+                if (look.asks(row, column)) {
                     sum += weight(row, column, logit, positives, log_sums, positive_weights, excluded);
                 }
-                if (column < queries && first_key <= row && row < last_key) {
+                if (look.asks(column, row)) {
                     sum += weight(column, row, logit, positives, log_sums, positive_weights, excluded);
                 }
                 tile[j][i] = sum;
@@ -566,7 +573,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             int row = row0 + y + i / 2 * 8, component = component0 + 8 * n + 2 * pair + i % 2;
-            if (row < rows && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sums[n][i];
+            if (row < trained && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sums[n][i];
         }
     }
 }

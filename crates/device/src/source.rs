@@ -69,6 +69,8 @@ sources! {
     MAPS = "maps.cu";
     /// Optimiser updates.
     OPTIM = "optim.cu";
+    /// Positives of contrastive losses outside of tiles.
+    POSITIVES = "positives.cu";
     /// Philox4x32-10.
     RANDOM = "random.cu";
     /// Projection onto the sphere, layer normalisation, attention.
@@ -76,7 +78,12 @@ sources! {
 }
 
 /// Every `.cuh` file of `kernels/`: what sources may include.
-pub static HEADERS: &[Source] = &[file!("common.cuh"), file!("mma.cuh"), file!("philox.cuh")];
+pub static HEADERS: &[Source] = &[
+    file!("common.cuh"),
+    file!("contrastive.cuh"),
+    file!("mma.cuh"),
+    file!("philox.cuh"),
+];
 
 impl Source {
     /// The text with its includes in place, each once, and line numbers that lead back to the files.

@@ -6,7 +6,7 @@
 //! - [`running`]: a running maximum and sum for every query. For any temperature; the simpler one, and
 //!   the measure of the other.
 
-use super::{Contrast, Saved, fixed, running};
+use super::{Contrast, Saved, fixed, positives, running};
 use rayon::prelude::*;
 
 pub(super) fn forward(contrast: &Contrast, z: &[f32]) -> (f32, Saved) {
@@ -25,14 +25,10 @@ pub(super) fn finish(
     inverse_length: Vec<f32>,
     others: &[f64],
 ) -> (f32, Saved) {
-    let query = |(query, &others): (usize, &f64)| {
-        let counts = !contrast.excludes(query, contrast.positives[query]);
-        Query::new(positive_logit(contrast, &unit, query), others, counts)
-    };
-    let queries: Vec<Query> = others.par_iter().enumerate().map(query).collect();
+    let queries = positives::outcomes(contrast, &unit, others);
     // One addition after the other, in double precision: the order is fixed and the error small.
     let total: f64 = queries.iter().map(|query| query.loss).sum();
-    let loss = total / contrast.queries() as f64 + contrast.offset;
+    let loss = total / contrast.counted() as f64 + contrast.offset;
     let saved = Saved {
         log_sum: queries.iter().map(|query| query.log_sum).collect(),
         positive_weight: queries.iter().map(|query| query.positive_weight).collect(),
@@ -42,33 +38,44 @@ pub(super) fn finish(
     (loss as f32, saved)
 }
 
-pub(super) fn backward(contrast: &Contrast, saved: &Saved, loss_grad: f32, grad: &mut [f32]) {
+/// Writes the gradient, and gives the sum of the products u·g of all trained unit rows and the gradients
+/// with respect to them: what the projection takes away.
+pub(super) fn backward(
+    contrast: &Contrast,
+    saved: &Saved,
+    loss_grad: f32,
+    grad: &mut [f32],
+) -> f64 {
     match fixed::serves(contrast) {
         true => fixed::unit_gradient(contrast, saved, grad),
         false => running::unit_gradient(contrast, saved, grad),
     }
+    positives::attract(contrast, saved, grad);
     let scale =
-        f64::from(loss_grad) / (contrast.queries() as f64 * f64::from(contrast.temperature));
+        f64::from(loss_grad) / (contrast.counted() as f64 * f64::from(contrast.temperature));
     let rows = grad.par_chunks_mut(contrast.dim).enumerate();
-    rows.for_each(|(row, grad)| {
-        let unit = &saved.unit[row * contrast.dim..][..contrast.dim];
-        project(unit, scale * f64::from(saved.inverse_length[row]), grad);
-    });
+    let along: Vec<f64> = rows
+        .map(|(row, grad)| {
+            let unit = &saved.unit[row * contrast.dim..][..contrast.dim];
+            project(unit, scale * f64::from(saved.inverse_length[row]), grad)
+        })
+        .collect();
+    scale * along.iter().sum::<f64>()
 }
 
 /// What the forward pass finds out about one query.
 #[derive(Clone, Copy, Default)]
-struct Query {
-    loss: f64,
-    log_sum: f64,
-    positive_weight: f32,
+pub(super) struct Query {
+    pub(super) loss: f64,
+    pub(super) log_sum: f64,
+    pub(super) positive_weight: f32,
 }
 
 impl Query {
     /// From the logit of the positive and the log-sum-exp of all *other* keys. Their difference
     /// keeps its accuracy where the textbook's `softmax − 1` is all round-off: when the positive
     /// is far ahead.
-    fn new(positive: f64, others: f64, positive_counts: bool) -> Self {
+    pub(super) fn new(positive: f64, others: f64, positive_counts: bool) -> Self {
         let lead = positive - others;
         if !positive_counts {
             return Self {
@@ -82,6 +89,15 @@ impl Query {
             loss,
             log_sum: positive + loss,
             positive_weight: -(1.0 + lead.exp()).recip() as f32,
+        }
+    }
+
+    /// Its denominator is infinite, so that none of its keys gets a weight.
+    pub(super) const fn that_does_not_count() -> Self {
+        Self {
+            loss: 0.0,
+            log_sum: f64::INFINITY,
+            positive_weight: 0.0,
         }
     }
 }
@@ -114,16 +130,9 @@ pub(super) fn inverse_length(row: &[f32]) -> f64 {
     }
 }
 
-fn positive_logit(contrast: &Contrast, unit: &[f32], query: usize) -> f64 {
-    let row = |i: usize| &unit[i * contrast.dim..][..contrast.dim];
-    let pairs = row(query).iter().zip(row(contrast.positives[query]));
-    let dot: f64 = pairs.map(|(u, k)| f64::from(*u) * f64::from(*k)).sum();
-    dot / f64::from(contrast.temperature)
-}
-
 /// From the gradient with respect to `u = z/|z|` to the one with respect to z:
-/// `(g − u(u·g))/|z|`, times the rest of `scale`.
-pub(super) fn project(unit: &[f32], scale: f64, grad: &mut [f32]) {
+/// `(g − u(u·g))/|z|`, times the rest of `scale`. Gives `u·g`.
+pub(super) fn project(unit: &[f32], scale: f64, grad: &mut [f32]) -> f64 {
     let along: f64 = unit
         .iter()
         .zip(&*grad)
@@ -132,4 +141,5 @@ pub(super) fn project(unit: &[f32], scale: f64, grad: &mut [f32]) {
     for (g, u) in grad.iter_mut().zip(unit) {
         *g = (scale * (f64::from(*g) - f64::from(*u) * along)) as f32;
     }
+    along
 }

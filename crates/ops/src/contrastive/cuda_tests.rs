@@ -1,6 +1,6 @@
 //! The kernels of devices against the reference, on every device that is there.
 
-use super::tests::{embeddings, error, hostile, losses, wide};
+use super::tests::{embeddings, error, family, hostile, wide};
 use super::*;
 use viewmaker_device::Device;
 
@@ -28,12 +28,13 @@ fn gradient(
 ) -> (f32, Vec<f32>) {
     let run = || {
         let on_device = OnDevice::new(contrast.clone(), device, version)?;
+        let trained = contrast.trained() * contrast.dim();
         let (input, grad, loss) = (
             device.alloc(z.len())?.all(),
-            device.alloc(z.len())?.all(),
+            device.alloc(trained)?.all(),
             device.alloc(1)?.all(),
         );
-        let (mut value, mut gradient) = (vec![f32::NAN], vec![f32::NAN; z.len()]);
+        let (mut value, mut gradient) = (vec![f32::NAN], vec![f32::NAN; trained]);
         device.upload(&input, z)?;
         device.upload(&grad, &gradient)?;
         on_device.forward(&input, &loss)?;
@@ -52,7 +53,7 @@ fn kernels_agree_with_the_reference() {
         for (pairs, dim) in [(2, 3), (3, 16), (32, 17), (33, 130), (70, 40)] {
             for t in [0.07, 1.0] {
                 let z = embeddings(pairs, dim, pairs as u64);
-                for (name, contrast) in losses(pairs, dim, t) {
+                for (name, contrast) in family(pairs, dim, t) {
                     let want = reference_loss(&contrast, &wide(&z));
                     let slopes = reference_gradient(&contrast, &wide(&z), -1.5);
                     for version in versions(&device) {
@@ -81,7 +82,7 @@ fn kernels_are_finite_for_every_finite_input() {
     for device in Device::present() {
         for (input, z) in &hostile() {
             for t in [1e-4, 0.07, 1e4] {
-                for (name, contrast) in losses(3, 5, t) {
+                for (name, contrast) in family(3, 5, t) {
                     for version in versions(&device) {
                         let (loss, grad) = gradient(&device, version, &contrast, z, 1.0);
                         let finite = loss.is_finite() && grad.iter().all(|g| g.is_finite());
@@ -97,7 +98,7 @@ fn kernels_are_finite_for_every_finite_input() {
 fn kernels_give_the_same_bits_again() {
     let z = embeddings(40, 20, 3);
     for device in Device::present() {
-        for (name, contrast) in losses(40, 20, 0.1) {
+        for (name, contrast) in family(40, 20, 0.1) {
             for version in versions(&device) {
                 let bits = || {
                     let (loss, grad) = gradient(&device, version, &contrast, &z, 1.0);

@@ -1,6 +1,9 @@
 //! The streaming losses on a device: buffers, and the launches of `kernels/contrastive.cu`.
 
-use super::{Contrast, Excluded};
+mod apart;
+
+use super::{Contrast, Excluded, Positives};
+use apart::{Apart, Outcome};
 use viewmaker_device::source::CONTRASTIVE;
 use viewmaker_device::{Args, Buffer, Device, DeviceError, Kernel, Launch, Span};
 
@@ -22,6 +25,8 @@ const WARPS_THREADS: u32 = 128;
 /// Rows of a tile, and components that a block of a tiled backward pass computes.
 const TILE: usize = 64;
 const WIDTH: usize = 128;
+/// The kernels' mark of a query whose positives do not meet it in a tile.
+const NO_POSITIVE: u32 = u32::MAX;
 /// Oldest compute capability whose tensor cores multiply bfloat16.
 const TENSOR_CORES: (i32, i32) = (8, 0);
 
@@ -54,6 +59,7 @@ pub struct OnDevice {
     contrast: Contrast,
     version: Version,
     device: Device,
+    apart: Option<Apart>,
     positives: Buffer,
     unit: Buffer,
     /// The unit rows in bfloat16, two components a word; empty where no kernel reads them.
@@ -80,7 +86,10 @@ impl OnDevice {
             Version::V3 => rows * words(contrast.dim),
         };
         let positives = device.alloc(queries)?;
-        let indices: Vec<u32> = contrast.positives.iter().map(|&p| p as u32).collect();
+        let indices: Vec<u32> = match &contrast.positives {
+            Positives::Keys(rows) => rows.iter().map(|&row| row as u32).collect(),
+            Positives::Beside(_) | Positives::Classes(_) => vec![NO_POSITIVE; queries],
+        };
         device.upload_u32(&positives.all(), &indices)?;
         Ok(Self {
             positives,
@@ -92,6 +101,7 @@ impl OnDevice {
             positive_weights: device.alloc(queries)?,
             device: device.clone(),
             version,
+            apart: Apart::of(&contrast, device)?,
             contrast,
         })
     }
@@ -131,20 +141,18 @@ impl OnDevice {
             Version::V2 => (
                 &FORWARD_V2,
                 Launch::linear(blocks, Launch::THREADS),
-                forward.i32(rows as i32).i32(dim as i32).i32(queries as i32),
+                forward.i32(rows as i32).i32(dim as i32),
             ),
             Version::V3 => (
                 &FORWARD_V3,
                 Launch::linear(blocks, WARPS_THREADS),
-                forward
-                    .i32(rows as i32)
-                    .i32(words(dim) as i32)
-                    .i32(queries as i32),
+                forward.i32(rows as i32).i32(words(dim) as i32),
             ),
         };
         let mean = Args::new()
             .span(&self.losses.all())
             .i32(queries as i32)
+            .i32(self.contrast.counted() as i32)
             .f32(self.contrast.offset as f32)
             .span(loss);
         let round = Args::new()
@@ -165,22 +173,27 @@ impl OnDevice {
                 self.device.launch(&ROUND_ROWS, launch, round)?;
             }
             self.device.launch(kernel, launch, self.settings(forward))?;
+            if let Some(apart) = &self.apart {
+                apart.finish(&self.device, &self.unit.all(), &self.outcome())?;
+            }
             let one_block = Launch::linear(1, Launch::THREADS);
             self.device.launch(&MEAN, one_block, mean)
         }
     }
 
-    /// Writes the gradient of the last [`Self::forward`] with respect to z, times `loss_grad`.
+    /// Writes the gradient of the last [`Self::forward`] with respect to the trained rows of z, times
+    /// `loss_grad`.
     ///
     /// # Errors
     /// When a kernel does not compile or start.
     ///
     /// # Panics
-    /// When `grad` does not have `rows · dim` elements.
+    /// When `grad` does not have `trained · dim` elements.
     pub fn backward(&self, loss_grad: f32, grad: &Span) -> Result<(), DeviceError> {
-        let Contrast { rows, dim, .. } = self.contrast;
-        assert_eq!(grad.len(), rows * dim, "elements of grad");
-        let queries = self.contrast.queries();
+        let Contrast {
+            rows, trained, dim, ..
+        } = self.contrast;
+        assert_eq!(grad.len(), trained * dim, "elements of grad");
         let backward = Args::new()
             .span(&self.rows())
             .span(&self.positives.all())
@@ -188,14 +201,15 @@ impl OnDevice {
             .span(&self.positive_weights.all())
             .span(grad)
             .i32(rows as i32)
+            .i32(trained as i32)
             .i32(dim as i32);
         let tiled = |threads| Launch {
-            grid: [rows.div_ceil(TILE) as u32, dim.div_ceil(WIDTH) as u32, 1],
+            grid: [trained.div_ceil(TILE) as u32, dim.div_ceil(WIDTH) as u32, 1],
             ..Launch::linear(1, threads)
         };
         let (kernel, launch, backward) = match self.version {
             Version::V1 => {
-                let launch = Launch::linear(rows as u32, ROW_THREADS);
+                let launch = Launch::linear(trained as u32, ROW_THREADS);
                 (&BACKWARD_V1, launch.with_shared(4 * dim as u32), backward)
             }
             Version::V2 => (&BACKWARD_V2, tiled(Launch::THREADS), backward),
@@ -204,22 +218,26 @@ impl OnDevice {
                 (&BACKWARD_V3, tiled(WARPS_THREADS), backward)
             }
         };
-        let backward = backward.i32(queries as i32);
-        let scale = loss_grad / (queries as f32 * self.contrast.temperature);
+        let counted = self.contrast.counted();
+        let scale = loss_grad / (counted as f32 * self.contrast.temperature);
         let project = Args::new()
             .span(&self.unit.all())
             .span(&self.inverse_lengths.all())
             .f32(scale)
             .span(grad)
-            .i32(rows as i32)
+            .i32(trained as i32)
             .i32(dim as i32);
         // SAFETY: each list has the kernel's parameters in their order; the kernels touch rows × dim
-        // elements of unit and grad, rows × words of the halves, and one element a row or query of the
-        // others.
+        // elements of unit, trained × dim of grad, rows × words of the halves, and one element a row or
+        // query of the others.
         unsafe {
             self.device
                 .launch(kernel, launch, self.settings(backward))?;
-            let warps = Launch::over(32 * rows);
+            if let Some(apart) = &self.apart {
+                let weights = self.positive_weights.all();
+                apart.attract(&self.device, &self.unit.all(), &weights, grad)?;
+            }
+            let warps = Launch::over(32 * trained);
             self.device.launch(&PROJECT, warps, project)
         }
     }
@@ -232,15 +250,33 @@ impl OnDevice {
         }
     }
 
-    /// The last four parameters of forward and backward kernels.
+    /// What the forward pass writes about every query.
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            losses: self.losses.all(),
+            log_sums: self.log_sums.all(),
+            positive_weights: self.positive_weights.all(),
+        }
+    }
+
+    /// The last eight parameters of forward and backward kernels.
     fn settings(&self, args: Args) -> Args {
         let excluded = match self.contrast.excluded {
             Excluded::Nothing => 0,
             Excluded::Itself => 1,
             Excluded::ItselfAndPositive => 2,
         };
-        args.i32(self.contrast.keys.start as i32)
-            .i32(self.contrast.keys.end as i32)
+        let keys = |group: usize| {
+            let group = self.contrast.groups.get(group);
+            group.map_or(0..0, |group| group.keys.clone())
+        };
+        let split = self.contrast.groups[0].queries.end;
+        args.i32(self.contrast.queries() as i32)
+            .i32(split as i32)
+            .i32(keys(0).start as i32)
+            .i32(keys(0).end as i32)
+            .i32(keys(1).start as i32)
+            .i32(keys(1).end as i32)
             .i32(excluded)
             .f32(self.contrast.temperature.recip())
     }

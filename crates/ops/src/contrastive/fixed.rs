@@ -32,7 +32,7 @@ pub(super) fn serves(contrast: &Contrast) -> bool {
 pub(super) fn log_sums(contrast: &Contrast, unit: &[f32]) -> Vec<f64> {
     let tournament = Tournament::new(contrast);
     let operands = Operands::new(&tournament, unit, contrast.dim);
-    let mut sums = vec![0.0f64; contrast.rows];
+    let mut sums = vec![0.0f64; contrast.trained];
     tournament.play(&mut sums, 1, Scratch::default, |scratch, a, b| {
         let blocks = [a.0, b.as_ref().map_or(a.0, |b| b.0)];
         let mut to_b = b.map(|(_, sums)| sums);
@@ -48,13 +48,13 @@ pub(super) fn log_sums(contrast: &Contrast, unit: &[f32]) -> Vec<f64> {
     sums.iter().map(|sum| shift + sum.ln()).collect()
 }
 
-/// Gradient of the sum of all queries' losses, times t, with respect to the unit rows.
+/// Gradient of the sum of all queries' losses, times t, with respect to the trained unit rows.
 pub(super) fn unit_gradient(contrast: &Contrast, saved: &Saved, grad: &mut [f32]) {
     let tournament = Tournament::new(contrast);
     let operands = Operands::new(&tournament, &saved.unit, contrast.dim).with_values(&tournament);
     let inverse_sums = inverse_sums(contrast, saved);
     let width = operands.width;
-    let mut sums = vec![0.0f32; contrast.rows * width];
+    let mut sums = vec![0.0f32; contrast.trained * width];
     tournament.play(&mut sums, width, Scratch::default, |scratch, a, b| {
         let blocks = [a.0, b.as_ref().map_or(a.0, |b| b.0)];
         let mut to_b = b.map(|(_, sums)| sums);
@@ -232,8 +232,10 @@ impl<'a> Meeting<'a> {
     fn special(&self, strip: &Range<usize>) -> impl Iterator<Item = (usize, usize)> {
         let contrast = self.contrast;
         let queries = |rows: Range<usize>| rows.start..rows.end.min(contrast.queries());
-        let of_a = queries(strip.clone()).map(|i| (i, contrast.positives[i]));
-        let of_b = queries(self.b.rows.clone()).map(|j| (contrast.positives[j], j));
+        let positive = |i: usize| contrast.positives.key(i).map(|p| (i, p));
+        let of_a = queries(strip.clone()).filter_map(positive);
+        let of_b = queries(self.b.rows.clone()).filter_map(positive);
+        let of_b = of_b.map(|(j, p)| (p, j));
         let diagonal = strip.clone().map(|i| (i, i)).filter(|_| self.alone);
         let inside = |(i, j): &(usize, usize)| strip.contains(i) && self.b.rows.contains(j);
         of_a.chain(of_b).chain(diagonal).filter(inside)
@@ -250,7 +252,7 @@ impl<'a> Meeting<'a> {
 
     /// Whether `key` counts among the *other* keys of `query`.
     fn is_other(&self, query: usize, key: usize) -> bool {
-        self.contrast.positives[query] != key && !self.contrast.excludes(query, key)
+        self.contrast.positives.key(query) != Some(key) && !self.contrast.excludes(query, key)
     }
 
     /// Adds the exponentials of a strip to the sums of its rows and, in a meeting of two, to those of
@@ -317,7 +319,7 @@ impl<'a> Meeting<'a> {
         inverse_sums: &[f32],
     ) -> f32 {
         let as_query = |query: usize, key: usize| {
-            if self.contrast.positives[query] == key {
+            if self.contrast.positives.key(query) == Some(key) {
                 saved.positive_weight[query]
             } else if self.contrast.excludes(query, key) {
                 0.0
@@ -380,8 +382,8 @@ impl<'a> Meeting<'a> {
             to_step: width,
             add: true,
         });
-        let Some(to_b) = to_b else {
-            // A block alone: its tile holds both (i, j) and (j, i).
+        let Some(to_b) = to_b.filter(|_| self.b.trained) else {
+            // Constants, or a block alone: its tile holds both (i, j) and (j, i).
             return;
         };
         run(Outer {

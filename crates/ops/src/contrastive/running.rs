@@ -4,7 +4,7 @@
 //! the bits do not depend on the number of threads.
 
 use super::exp::{exp, sum_exp};
-use super::{Contrast, Saved};
+use super::{Contrast, Group, Saved};
 use crate::gemm::{Destination, Matrix, MatrixMut, multiply};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -16,14 +16,19 @@ const TILE: usize = 128;
 /// Log-sum-exp of all keys but the positive, for every query.
 pub(super) fn log_sums(contrast: &Contrast, unit: &[f32]) -> Vec<f64> {
     let mut sums = vec![0.0; contrast.queries()];
-    let blocks = sums.par_chunks_mut(BLOCK).enumerate();
-    blocks.for_each_init(Scratch::new, |scratch, (block, out)| {
-        query_block(contrast, unit, block * BLOCK, out, scratch);
-    });
+    for group in &contrast.groups {
+        let blocks = sums[group.queries.clone()]
+            .par_chunks_mut(BLOCK)
+            .enumerate();
+        blocks.for_each_init(Scratch::new, |scratch, (block, out)| {
+            let first = group.queries.start + block * BLOCK;
+            query_block(contrast, unit, group, first, out, scratch);
+        });
+    }
     sums
 }
 
-/// Gradient of the sum of all queries' losses, times t, with respect to the unit rows.
+/// Gradient of the sum of all queries' losses, times t, with respect to the trained unit rows.
 pub(super) fn unit_gradient(contrast: &Contrast, saved: &Saved, grad: &mut [f32]) {
     let blocks = grad.par_chunks_mut(BLOCK * contrast.dim).enumerate();
     blocks.for_each_init(Scratch::new, |scratch, (block, grad)| {
@@ -82,34 +87,31 @@ fn tiles(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         .map(move |start| start..end.min(start + TILE))
 }
 
-/// The queries from `first` on.
+/// The queries of a group from `first` on.
 fn query_block(
     contrast: &Contrast,
     unit: &[f32],
+    group: &Group,
     first: usize,
     out: &mut [f64],
     scratch: &mut Scratch,
 ) {
     let rows = first..first + out.len();
     let mut running = vec![(f32::NEG_INFINITY, 0.0_f64); out.len()];
-    for columns in tiles(contrast.keys.clone()) {
+    for columns in tiles(group.keys.clone()) {
         let tile = Tile {
             rows: rows.clone(),
             columns,
         };
         tile.logits(contrast, unit, &mut scratch.logits);
         for query in rows.clone() {
-            set(
-                &mut scratch.logits,
-                tile.position(query, contrast.positives[query]),
-                f32::NEG_INFINITY,
-            );
-            if contrast.excludes(query, query) {
-                set(
-                    &mut scratch.logits,
-                    tile.position(query, query),
-                    f32::NEG_INFINITY,
-                );
+            let left_out = [
+                contrast.positives.key(query),
+                Some(query).filter(|_| contrast.excludes(query, query)),
+            ];
+            for key in left_out.into_iter().flatten() {
+                let at = tile.position(query, key);
+                set(&mut scratch.logits, at, f32::NEG_INFINITY);
             }
         }
         let width = tile.columns.len();
@@ -158,21 +160,22 @@ fn block_gradient(
             rows: rows.clone(),
             columns,
         };
-        let as_queries =
-            meets(&rows, &(0..contrast.queries())) && meets(&tile.columns, &contrast.keys);
-        let as_keys =
-            meets(&rows, &contrast.keys) && meets(&tile.columns, &(0..contrast.queries()));
-        if !as_queries && !as_keys {
+        let groups = || contrast.groups.iter();
+        let asks =
+            |group: &&Group| meets(&rows, &group.queries) && meets(&tile.columns, &group.keys);
+        let asked =
+            |group: &&Group| meets(&rows, &group.keys) && meets(&tile.columns, &group.queries);
+        if !groups().any(|group| asks(&group) || asked(&group)) {
             continue;
         }
         let (m, n) = (rows.len(), tile.columns.len());
         tile.logits(contrast, &saved.unit, &mut scratch.logits);
         scratch.weights[..m * n].fill(0.0);
-        if as_queries {
-            query_weights(contrast, saved, &tile, scratch);
+        for group in groups().filter(asks) {
+            query_weights(contrast, saved, group, &tile, scratch);
         }
-        if as_keys {
-            key_weights(contrast, saved, &tile, scratch);
+        for group in groups().filter(asked) {
+            key_weights(contrast, saved, group, &tile, scratch);
         }
         multiply(
             MatrixMut::new(grad, m, dim),
@@ -187,71 +190,69 @@ fn meets(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// Columns of the tile that lie in `range`, counted from the tile's first.
-fn columns_in(tile: &Tile, range: &Range<usize>) -> Range<usize> {
-    let start = tile.columns.start.max(range.start) - tile.columns.start;
-    let end = tile
-        .columns
-        .end
-        .min(range.end)
-        .saturating_sub(tile.columns.start);
-    start..end.max(start)
+/// What lies in both, not nothing.
+fn common(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+    a.start.max(b.start)..a.end.min(b.end)
 }
 
-/// Rows of the tile are queries, columns are keys: softmax minus the positive.
-fn query_weights(contrast: &Contrast, saved: &Saved, tile: &Tile, scratch: &mut Scratch) {
-    let (width, keys) = (tile.columns.len(), columns_in(tile, &contrast.keys));
-    let queries = tile.rows.start..tile.rows.end.min(contrast.queries());
-    for (i, query) in queries.clone().enumerate() {
+/// Rows of the tile are queries of the group, columns are keys: softmax minus the positive.
+fn query_weights(
+    contrast: &Contrast,
+    saved: &Saved,
+    group: &Group,
+    tile: &Tile,
+    scratch: &mut Scratch,
+) {
+    let width = tile.columns.len();
+    let queries = common(&tile.rows, &group.queries);
+    let keys = from(common(&tile.columns, &group.keys), tile.columns.start);
+    for query in queries.clone() {
         let log_sum = saved.log_sum[query] as f32;
-        let logits = &scratch.logits[i * width..][keys.clone()];
-        let weights = &mut scratch.weights[i * width..][keys.clone()];
+        let at = (query - tile.rows.start) * width;
+        let logits = &scratch.logits[at..][keys.clone()];
+        let weights = &mut scratch.weights[at..][keys.clone()];
         for (w, x) in weights.iter_mut().zip(logits) {
             *w = exp(x - log_sum);
         }
     }
     for query in queries {
-        correct(
-            contrast,
-            saved,
-            query,
-            |key| tile.position(query, key),
-            &mut scratch.weights,
-        );
+        let position = |key| tile.position(query, key);
+        correct(contrast, saved, query, position, &mut scratch.weights);
     }
 }
 
-/// Columns of the tile are queries, rows are keys.
-fn key_weights(contrast: &Contrast, saved: &Saved, tile: &Tile, scratch: &mut Scratch) {
-    let (width, columns) = (
-        tile.columns.len(),
-        columns_in(tile, &(0..contrast.queries())),
-    );
-    let queries = tile.columns.start + columns.start..tile.columns.start + columns.end;
+/// Columns of the tile are queries of the group, rows are keys.
+fn key_weights(
+    contrast: &Contrast,
+    saved: &Saved,
+    group: &Group,
+    tile: &Tile,
+    scratch: &mut Scratch,
+) {
+    let width = tile.columns.len();
+    let queries = common(&tile.columns, &group.queries);
+    let columns = from(queries.clone(), tile.columns.start);
     let log_sums = &saved.log_sum[queries.clone()];
     scratch.reverse[..tile.rows.len() * width].fill(0.0);
-    for (i, row) in tile.rows.clone().enumerate() {
-        if !contrast.keys.contains(&row) {
-            continue;
-        }
-        let logits = &scratch.logits[i * width..][columns.clone()];
-        let weights = &mut scratch.reverse[i * width..][columns.clone()];
+    for row in common(&tile.rows, &group.keys) {
+        let at = (row - tile.rows.start) * width;
+        let logits = &scratch.logits[at..][columns.clone()];
+        let weights = &mut scratch.reverse[at..][columns.clone()];
         for ((w, x), log_sum) in weights.iter_mut().zip(logits).zip(log_sums) {
             *w = exp(x - *log_sum as f32);
         }
     }
     for query in queries {
-        correct(
-            contrast,
-            saved,
-            query,
-            |key| tile.position(key, query),
-            &mut scratch.reverse,
-        );
+        let position = |key| tile.position(key, query);
+        correct(contrast, saved, query, position, &mut scratch.reverse);
     }
-    for (w, reverse) in scratch.weights.iter_mut().zip(&scratch.reverse) {
-        *w += reverse;
-    }
+    let weights = scratch.weights.iter_mut().zip(&scratch.reverse);
+    weights.for_each(|(w, reverse)| *w += reverse);
+}
+
+/// A range, counted from `origin`.
+const fn from(range: Range<usize>, origin: usize) -> Range<usize> {
+    range.start - origin..range.end - origin
 }
 
 /// Puts in the weights of `query` itself and of its positive, for which the softmax does not do.
@@ -265,6 +266,7 @@ fn correct(
     if contrast.excludes(query, query) {
         set(weights, position(query), 0.0);
     }
-    let positive = contrast.positives[query];
-    set(weights, position(positive), saved.positive_weight[query]);
+    if let Some(positive) = contrast.positives.key(query) {
+        set(weights, position(positive), saved.positive_weight[query]);
+    }
 }

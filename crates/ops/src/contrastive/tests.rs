@@ -5,6 +5,8 @@ use crate::random::Philox;
 
 const DIM: usize = 17;
 const TEMPERATURES: [f32; 3] = [0.07, 0.5, 5.0];
+/// For which there is no fixed shift.
+const LOW: f32 = 0.02;
 
 /// All losses with a name, on `[z1; z2]`.
 pub(super) fn losses(pairs: usize, dim: usize, t: f32) -> Vec<(&'static str, Contrast)> {
@@ -32,6 +34,28 @@ fn uneven(pairs: usize, dim: usize, t: f32) -> Result<Contrast, ContrastError> {
         .map(|i| first_key + i * 7 / 5 % keys.len())
         .collect();
     Contrast::new((rows, dim), positives, keys, Excluded::Itself, t)
+}
+
+/// The whole family: [`losses`], and those that look at other rows or have other positives.
+pub(super) fn family(pairs: usize, dim: usize, t: f32) -> Vec<(&'static str, Contrast)> {
+    let rows = 2 * pairs;
+    let queries = pairs.div_ceil(3);
+    // The first two rows are alone.
+    let classes: Vec<usize> = (0..rows).map(|i| i / 2 % 3).collect();
+    let classes = [&[7, 9][..], &classes[2..]].concat();
+    let fours: Vec<usize> = (0..rows).map(|i| i % pairs.div_ceil(2)).collect();
+    let all = [
+        ("moco", Contrast::moco(queries, rows - 2 * queries, dim, t)),
+        (
+            "infonce-of-constants",
+            Contrast::infonce_of_constants(pairs, dim, t),
+        ),
+        ("clip", Contrast::clip(pairs, dim, t)),
+        ("supcon", Contrast::supcon(&classes, dim, t)),
+        ("supcon-fours", Contrast::supcon(&fours, dim, t)),
+    ];
+    let all = all.map(|(name, contrast)| (name, contrast.expect("a valid loss")));
+    losses(pairs, dim, t).into_iter().chain(all).collect()
 }
 
 /// Correlated views: the second is the first plus noise.
@@ -62,7 +86,7 @@ pub(super) fn error(got: &[f32], want: &[f64]) -> f64 {
 
 fn gradient(contrast: &Contrast, z: &[f32], loss_grad: f32) -> (f32, Vec<f32>) {
     let (loss, saved) = contrast.forward(z);
-    let mut grad = vec![f32::NAN; z.len()];
+    let mut grad = vec![f32::NAN; contrast.trained() * contrast.dim()];
     contrast.backward(&saved, loss_grad, &mut grad);
     (loss, grad)
 }
@@ -73,7 +97,7 @@ fn agrees_with_the_reference() {
     for pairs in [2, 3, 31, 32, 64, 65, 150, 300] {
         for t in TEMPERATURES {
             let z = embeddings(pairs, DIM, pairs as u64);
-            for (name, contrast) in losses(pairs, DIM, t) {
+            for (name, contrast) in family(pairs, DIM, t) {
                 let (loss, grad) = gradient(&contrast, &z, -1.5);
                 // Logits up to 1/t are rounded to 24 bits: 1e-7/t, and a few such errors add up.
                 let allowed = 3e-7 * f64::from(1.0 + 1.0 / t);
@@ -90,11 +114,28 @@ fn agrees_with_the_reference() {
 }
 
 #[test]
+fn low_temperatures_agree_with_the_reference() {
+    for pairs in [2, 3, 33, 64, 150] {
+        // Rows that have nothing in common: positives far ahead leave no gradient to compare.
+        let z = &embeddings(2 * pairs, DIM, pairs as u64)[..2 * pairs * DIM];
+        for (name, contrast) in family(pairs, DIM, LOW) {
+            let (loss, grad) = gradient(&contrast, z, -1.5);
+            let off = (f64::from(loss) - reference_loss(&contrast, &wide(z))).abs();
+            assert!(off < 2e-5, "{name} {pairs}: loss off by {off:e}");
+            // Weights are exponentials of logits up to 50, rounded to 24 bits: 3e-6, and as much for
+            // the logarithms of sums.
+            let off = error(&grad, &reference_gradient(&contrast, &wide(z), -1.5));
+            assert!(off < 1e-4, "{name} {pairs}: gradient off by {off:e}");
+        }
+    }
+}
+
+#[test]
 fn reference_gradient_is_the_slope_of_the_reference_loss() {
     const STEP: f64 = 1e-5;
     let z = wide(&embeddings(4, 5, 9));
     for t in TEMPERATURES {
-        for (name, contrast) in losses(4, 5, t) {
+        for (name, contrast) in family(4, 5, t) {
             let gradient = reference_gradient(&contrast, &z, 1.0);
             for (i, want) in gradient.iter().enumerate() {
                 let moved = |step: f64| {
@@ -116,7 +157,9 @@ fn reference_gradient_is_the_slope_of_the_reference_loss() {
 #[test]
 fn same_bits_on_any_number_of_threads() {
     let z = embeddings(150, 33, 4);
-    for (name, contrast) in losses(150, 33, 0.07) {
+    // One temperature for each way of summing.
+    let both = [0.07, LOW].map(|t| family(150, 33, t).into_iter().map(move |(n, c)| (t, n, c)));
+    for (t, name, contrast) in both.into_iter().flatten() {
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let (loss, grad) = pool
@@ -126,7 +169,7 @@ fn same_bits_on_any_number_of_threads() {
             (loss.to_bits(), bits)
         };
         let one = on(1);
-        assert!(one == on(2) && one == on(3), "{name}");
+        assert!(one == on(2) && one == on(5), "{name} t={t}");
     }
 }
 
@@ -148,7 +191,7 @@ pub(super) fn hostile() -> [(&'static str, Vec<f32>); 7] {
 fn finite_for_every_finite_input() {
     for (input, z) in hostile() {
         for t in [1e-4, 0.07, 1e4] {
-            for (name, contrast) in losses(3, 5, t) {
+            for (name, contrast) in family(3, 5, t) {
                 let (loss, grad) = gradient(&contrast, &z, 1.0);
                 assert!(loss.is_finite(), "{name} of {input}, t={t}: {loss}");
                 assert!(
@@ -164,9 +207,10 @@ fn finite_for_every_finite_input() {
 fn a_row_without_direction_gets_no_gradient() {
     let mut z = embeddings(3, 5, 2);
     z[5..10].fill(0.0);
-    for (name, contrast) in losses(3, 5, 0.5) {
+    for (name, contrast) in family(3, 5, 0.5) {
         let (_, grad) = gradient(&contrast, &z, 1.0);
-        assert_eq!(grad[5..10], [0.0; 5], "{name}");
+        let second = grad.get(5..10).unwrap_or(&[0.0; 5]);
+        assert_eq!(second, [0.0; 5], "{name}");
         assert!(grad[..5].iter().any(|g| *g != 0.0), "{name}");
     }
 }
@@ -175,7 +219,7 @@ fn a_row_without_direction_gets_no_gradient() {
 fn nan_is_not_hidden() {
     let mut z = embeddings(70, 5, 3);
     z[7] = f32::NAN;
-    for (name, contrast) in losses(70, 5, 0.5)
+    for (name, contrast) in family(70, 5, 0.5)
         .into_iter()
         .filter(|(name, _)| *name != "uneven")
     {
@@ -195,6 +239,13 @@ fn refuses_what_makes_no_loss() {
         Contrast::new((4, 2), vec![1], 2..4, Excluded::Nothing, 0.1),
         Contrast::new((4, 2), vec![1], 0..5, Excluded::Nothing, 0.1),
         Contrast::new((4, 2), vec![0], 0..1, Excluded::Itself, 0.1),
+        Contrast::moco(0, 3, 2, 0.1),
+        Contrast::moco(3, 0, 2, 0.1),
+        Contrast::moco(3, 3, 0, 0.1),
+        Contrast::clip(0, 2, 0.1),
+        Contrast::clip(2, 2, 1e-5),
+        Contrast::supcon(&[], 2, 0.1),
+        Contrast::supcon(&[1], 2, 0.1),
     ];
     for (i, error) in errors.into_iter().enumerate() {
         assert!(error.is_err(), "case {i}");

@@ -23,16 +23,16 @@ const WANTED: usize = 16;
 pub(super) struct Block {
     /// The rows of `z`.
     pub rows: Range<usize>,
-    /// Whether they are queries.
-    pub queries: bool,
-    /// Whether they are keys.
-    pub keys: bool,
+    /// The keys that they look at; none where they are not queries.
+    pub keys: Range<usize>,
+    /// Whether they gather sums and gradients; other rows are constants and never queries.
+    pub trained: bool,
 }
 
 impl Block {
     /// Whether queries of this block look at keys of the other.
-    pub(super) const fn asks(&self, other: &Self) -> bool {
-        self.queries && other.keys
+    pub(super) fn asks(&self, other: &Self) -> bool {
+        self.keys.contains(&other.rows.start)
     }
 }
 
@@ -47,20 +47,31 @@ pub(super) struct Tournament {
 impl Tournament {
     /// Cuts the rows of a loss into blocks, which depend on its geometry only.
     pub(super) fn new(contrast: &Contrast) -> Self {
-        let (queries, keys) = (contrast.queries(), &contrast.keys);
-        let mut ends = [queries, keys.start, keys.end, contrast.rows];
+        let roles = contrast.groups.iter();
+        let roles = roles.flat_map(|g| [g.queries.end, g.keys.start, g.keys.end]);
+        let mut ends: Vec<usize> = roles.chain([contrast.trained, contrast.rows]).collect();
         ends.sort_unstable();
-        let each = contrast.rows.div_ceil(WANTED).next_multiple_of(LEAST_ROWS);
-        let each = each.clamp(LEAST_ROWS, MOST_ROWS);
+        let most = |rows: usize| {
+            let each = rows.div_ceil(WANTED).next_multiple_of(LEAST_ROWS);
+            each.clamp(LEAST_ROWS, MOST_ROWS)
+        };
+        // Constants do not gather and give no work of their own: many of them must not make the other
+        // blocks few.
+        let (rows, trained) = (contrast.rows, contrast.trained);
+        let (most_trained, most_constant) = (most(rows.min(2 * trained)), most(rows));
         let mut blocks = Vec::new();
         let mut start = 0;
         for end in ends {
             while start < end {
+                let trained = start < trained;
+                let each = if trained { most_trained } else { most_constant };
                 let rows = start..end.min(start + each);
                 start = rows.end;
+                let mut groups = contrast.groups.iter();
+                let group = groups.find(|group| group.queries.contains(&rows.start));
                 blocks.push(Block {
-                    queries: rows.start < queries,
-                    keys: keys.contains(&rows.start),
+                    keys: group.map_or(0..0, |group| group.keys.clone()),
+                    trained,
                     rows,
                 });
             }
@@ -70,8 +81,8 @@ impl Tournament {
     }
 
     /// Lets every pair of blocks meet that has something to say to each other. `gathered` holds
-    /// `width` elements for every row, and `meet` adds to those of both blocks; a block that meets
-    /// itself comes alone.
+    /// `width` elements for every trained row, and `meet` adds to those of both blocks, none for
+    /// constants; a block that meets itself comes alone.
     pub(super) fn play<T, S>(
         &self,
         gathered: &mut [T],
@@ -84,7 +95,8 @@ impl Tournament {
         let mut parts = Vec::with_capacity(self.blocks.len());
         let mut rest = gathered;
         for block in &self.blocks {
-            let (part, after) = rest.split_at_mut(block.rows.len() * width);
+            let rows = if block.trained { block.rows.len() } else { 0 };
+            let (part, after) = rest.split_at_mut(rows * width);
             parts.push(Some(part));
             rest = after;
         }
@@ -189,7 +201,11 @@ impl<'a, T> Hall<'a, T> {
 
 impl<'a, T> Waiting<'a, T> {
     fn may_begin(&self, pair: &Pair) -> bool {
-        let ready = |block: usize, turn| self.parts[block].is_some() && self.turns[block] == turn;
+        // Who gathers nothing may be in any number of meetings, in any order.
+        let ready = |block: usize, turn| match &self.parts[block] {
+            Some(part) => part.is_empty() || self.turns[block] == turn,
+            None => false,
+        };
         ready(pair.a, pair.turns.0) && ready(pair.b, pair.turns.1)
     }
 
@@ -197,7 +213,10 @@ impl<'a, T> Waiting<'a, T> {
     fn take(&mut self, pair: &Pair) -> [Option<&'a mut [T]>; 2] {
         let mut take = |block: usize| {
             self.turns[block] += 1;
-            self.parts[block].take()
+            match &self.parts[block] {
+                Some(part) if part.is_empty() => Some(<&mut [T]>::default()),
+                _ => self.parts[block].take(),
+            }
         };
         [
             take(pair.a),
@@ -264,8 +283,8 @@ mod tests {
         for count in 1..12 {
             let block = |i: usize| Block {
                 rows: i..i + 1,
-                queries: true,
-                keys: true,
+                keys: 0..count,
+                trained: true,
             };
             let blocks: Vec<Block> = (0..count).map(block).collect();
             let mut met = vec![0; count * count];
@@ -349,12 +368,19 @@ mod tests {
         )
         .expect("a valid loss");
         let mut next = 0;
-        for block in Tournament::new(&contrast).blocks {
+        let blocks = Tournament::new(&contrast).blocks;
+        let asked = blocks.iter().filter(|block| blocks[0].asks(block));
+        assert_eq!(asked.map(|block| block.rows.len()).sum::<usize>(), 651);
+        for block in blocks {
             assert_eq!(block.rows.start, next);
             next = block.rows.end;
             for row in block.rows {
-                assert_eq!(block.queries, row < 300, "row {row}");
-                assert_eq!(block.keys, (250..901).contains(&row), "row {row}");
+                let keys = if row < 300 { 250..901 } else { 0..0 };
+                assert_eq!(
+                    (block.keys.clone(), block.trained),
+                    (keys, true),
+                    "row {row}"
+                );
             }
         }
         assert_eq!(next, 1000);
