@@ -1,9 +1,9 @@
 //! CLIP's symmetric loss with a learned temperature.
 
-use crate::ObjectiveError;
 use crate::objective::{Branches, Stateless, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, cross_entropy, l2_normalize};
+use crate::{ObjectiveError, fused};
 use dfdx::prelude::*;
 
 const NAME: &str = "clip";
@@ -20,15 +20,18 @@ pub(crate) const ENTRY: Entry = Entry {
         ..Branches::ONE_VIEW
     },
     game: "through the example's view; texts are constants for it",
-    options: &["temperature"],
+    options: &["temperature", "fused"],
     defaults: &[],
     build: |entry, config, _| {
-        Stateless::boxed(entry, config, |outputs, _, _| {
+        Stateless::boxed(entry, config, |outputs, _, config| {
             let [z] = expect_views(NAME, outputs.embeddings)?;
             let (Some(texts), Some(log_scale)) = (outputs.texts, outputs.log_scale) else {
                 return Err(ObjectiveError::input(NAME, "texts and a scale", "none"));
             };
-            clip(z, texts, log_scale)
+            match config.fused {
+                true => fused::clip(z, texts, log_scale),
+                false => clip(z, texts, log_scale),
+            }
         })
     },
 };

@@ -6,7 +6,7 @@ use crate::objective::{expect_seen, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, cross_entropy};
 use crate::tensor::{l2_normalize, row_dots};
-use crate::{ObjectiveConfig, ObjectiveError};
+use crate::{ObjectiveConfig, ObjectiveError, fused};
 use dfdx::prelude::*;
 
 /// How it is registered.
@@ -27,6 +27,7 @@ pub(crate) const ENTRY: Entry = Entry {
         "queue",
         "encoder_momentum",
         "momentum_schedule",
+        "fused",
     ],
     defaults: &["objective.temperature=0.2", "encoder.projection=mlp"],
     build: |entry, config, setup| {
@@ -58,8 +59,12 @@ impl Objective for MomentumContrast {
     fn loss(&mut self, outputs: Outputs, _batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
         let [q] = expect_views(self.entry.name, outputs.embeddings)?;
         let [key] = expect_views(self.entry.name, outputs.targets)?;
+        let t = self.config.temperature;
+        if self.config.fused {
+            return fused::moco(q, key, &self.queue, t);
+        }
         let queue = self.queue.tensor(q.device());
-        moco(q, key, queue, self.config.temperature)
+        moco(q, key, queue, t)
     }
 
     fn finish_step(
@@ -97,20 +102,27 @@ pub fn moco<E: Real, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    check_shapes("moco", &[*q.shape(), *key.shape()], 1)?;
+    let rows = q.shape().0;
+    check_keys(*q.shape(), *key.shape(), queue.shape().1)?;
     check_temperature("moco", temperature)?;
-    let ((rows, columns), (_, queue_columns)) = (*q.shape(), *queue.shape());
-    if queue_columns != columns {
-        let expected = format!("a queue of {columns} columns");
-        return Err(ObjectiveError::input(
-            "moco",
-            expected,
-            queue_columns.to_string(),
-        ));
-    }
     let (u, key) = (l2_normalize(q), l2_normalize(key));
     let positive = row_dots(u.with_empty_tape(), key).reshape_like(&(rows, 1));
     let negative = u.matmul(queue.permute());
     let logits = (positive, negative).concat_along(Axis::<1>) / E::of(temperature);
     Ok(cross_entropy(logits, vec![0; rows]))
+}
+
+/// Checks that there is a key for every query, and as wide a queue.
+pub(crate) fn check_keys(
+    q: (usize, usize),
+    key: (usize, usize),
+    queue_columns: usize,
+) -> Result<(), ObjectiveError> {
+    check_shapes("moco", &[q, key], 1)?;
+    if queue_columns == q.1 {
+        return Ok(());
+    }
+    let expected = format!("a queue of {} columns", q.1);
+    let found = queue_columns.to_string();
+    Err(ObjectiveError::input("moco", expected, found))
 }

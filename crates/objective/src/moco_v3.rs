@@ -42,8 +42,8 @@ pub(crate) const ENTRY: Entry = Entry {
             if !config.fused {
                 return moco_v3(p1, p2, k1, k2, t);
             }
-            let there = fused::infonce(p1, k2.leaky_traced(), t)?;
-            let back = fused::infonce(p2, k1.leaky_traced(), t)?;
+            let there = fused::infonce_of_constants(p1, k2, t)?;
+            let back = fused::infonce_of_constants(p2, k1, t)?;
             Ok((there + back) * (2.0 * t as f32))
         })
     },

@@ -1,10 +1,10 @@
 //! Supervised contrastive learning.
 
-use crate::ObjectiveError;
 use crate::objective::{BatchInfo, Branches, Stateless, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, l2_normalize};
 use crate::tensor::{mask, stack, vector};
+use crate::{ObjectiveError, fused};
 use dfdx::prelude::*;
 
 const NAME: &str = "supcon";
@@ -20,17 +20,17 @@ pub(crate) const ENTRY: Entry = Entry {
         ..Branches::TWO_VIEWS
     },
     game: "through both views",
-    options: &["temperature"],
+    options: &["temperature", "fused"],
     defaults: &["objective.temperature=0.1"],
     build: |entry, config, _| {
         Stateless::boxed(entry, config, |outputs, batch, config| {
             let [z1, z2] = expect_views(NAME, outputs.embeddings)?;
             let classes = classes(batch);
-            supcon(
-                stack(z1, z2),
-                &[&classes[..]; 2].concat(),
-                config.temperature,
-            )
+            let (z, classes) = (stack(z1, z2), [&classes[..]; 2].concat());
+            match config.fused {
+                true => fused::supcon(z, &classes, config.temperature),
+                false => supcon(z, &classes, config.temperature),
+            }
         })
     },
 };
@@ -65,17 +65,9 @@ pub fn supcon<E: Real, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    check_shapes(NAME, &[*z.shape()], 2)?;
+    check_labels(*z.shape(), labels)?;
     check_temperature(NAME, temperature)?;
-    let n = z.shape().0;
-    if labels.len() != n {
-        let expected = format!("{n} labels");
-        return Err(ObjectiveError::input(
-            NAME,
-            expected,
-            labels.len().to_string(),
-        ));
-    }
+    let n = labels.len();
     let u = l2_normalize(z);
     let (weights, active) = positive_weights(&u, labels);
     let own = mask(u.device(), (n, n), |i, k| i == k);
@@ -84,6 +76,17 @@ where
     let attract = (logits.with_empty_tape() * weights).sum::<(usize,), Axis<1>>();
     let repel = (logits + own).logsumexp::<(usize,), Axis<1>>() * active;
     Ok((repel - attract).sum())
+}
+
+/// Checks that there are two rows at least, and a label for each.
+pub(crate) fn check_labels(shape: (usize, usize), labels: &[usize]) -> Result<(), ObjectiveError> {
+    check_shapes(NAME, &[shape], 2)?;
+    if labels.len() == shape.0 {
+        return Ok(());
+    }
+    let expected = format!("{} labels", shape.0);
+    let found = labels.len().to_string();
+    Err(ObjectiveError::input(NAME, expected, found))
 }
 
 /// The weight of every logit among the positives, and of every row in the mean: `1/(R·|P(i)|)`

@@ -192,6 +192,10 @@ where
 /// The streaming forms against the same numbers, in single precision.
 fn check_fused(case: &Case, report: &mut Report<'_>) -> TestResult {
     let x = Inputs::<f32>::new(case)?;
+    let log_scale = x.device.tensor(match case.has("in.clip.log_scale") {
+        true => case.f32("in.clip.log_scale")?.data[0],
+        false => 0.0,
+    });
     for (name, _) in case.specs() {
         let Some(path) = name.strip_suffix(".loss") else {
             continue;
@@ -203,6 +207,16 @@ fn check_fused(case: &Case, report: &mut Report<'_>) -> TestResult {
             "ntxent" => fused::ntxent(z1, z2, t),
             "dcl" => fused::dcl(z1, z2, t),
             "infonce" => fused::infonce(z1, z2, t),
+            "moco" => {
+                let queue = case.f32("in.moco.queue")?.data;
+                let queue = KeyQueue::from_rows(queue, z1.shape().1, 0)?;
+                fused::moco(z1, x.constant(2), &queue, t)
+            }
+            "clip" => fused::clip(z1, z2, log_scale.leaky_trace()),
+            "supcon" => {
+                let labels = case.indices("in.supcon.labels")?.data;
+                fused::supcon((z1, z2).concat_along(Axis::<0>), &labels, t)
+            }
             "nce" => {
                 let bank = MemoryBank::from_rows(case.f32("in.bank")?.data, z1.shape().1)?;
                 let indices = case.indices("in.indices")?.data;
@@ -218,6 +232,9 @@ fn check_fused(case: &Case, report: &mut Report<'_>) -> TestResult {
             if case.has(&name) {
                 report.check(&name, &gradient(&mut grads, z)?);
             }
+        }
+        if loss_name == "clip" {
+            report.check("clip.grad.log_scale", &gradient(&mut grads, &log_scale)?);
         }
     }
     Ok(())

@@ -182,7 +182,8 @@ impl OnDevice {
     }
 
     /// Writes the gradient of the last [`Self::forward`] with respect to the trained rows of z, times
-    /// `loss_grad`.
+    /// `loss_grad`. There are no kernels for the derivative with respect to a learned scale, which
+    /// [`Contrast::backward_with_scale`] has.
     ///
     /// # Errors
     /// When a kernel does not compile or start.
