@@ -214,7 +214,7 @@ impl<'a, T> Waiting<'a, T> {
         let mut take = |block: usize| {
             self.turns[block] += 1;
             match &self.parts[block] {
-                Some(part) if part.is_empty() => Some(<&mut [T]>::default()),
+                Some([]) => Some(<&mut [T]>::default()),
                 _ => self.parts[block].take(),
             }
         };
