@@ -103,7 +103,7 @@ impl Fourier {
         }
         let cover = Cover::new(*g);
         // Products for one example, a transform counting as many as it takes time.
-        const TRANSFORM: usize = 14000;
+        const TRANSFORM: usize = 12500;
         let direct = g.output.area() * g.kernel * g.kernel * inner * padded(outer);
         let products = 4 * FREQUENCIES * inner * padded(outer);
         let spectra = products + TRANSFORM * (padded(inner) + padded(outer));
