@@ -2,18 +2,24 @@
 //!
 //! Activations are brought into the order `[position][example][channel]`. A row of products is an
 //! example, and only pairs of positions that a tap really connects are computed: on a map of one
-//! position that is one tap of nine. A task takes all positions of some examples through one panel
-//! of weights, so that the panel stays in the second-level cache.
+//! position that is one tap of nine. There are more weights than activations, so each is touched once:
+//! a task packs a piece of one panel and takes all positions of some examples through it while it
+//! lies in the second-level cache.
 
 use super::super::geometry::{Geometry, Padding};
-use super::pack::{Order, Slots, pack};
+use super::pack::{Order, Slots, Source};
 use super::{Runs, run as dispatch};
 use crate::panels::{Line, Outer, Rows, WIDTH, padded, panels};
 use crate::parallel::for_each_with_scratch;
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Examples of one task.
+/// Examples of one block of results.
 const EXAMPLES: usize = 64;
+/// Blocks of one task, for which its weights are packed once.
+const BLOCKS: usize = 4;
+/// Rows of weights, of all taps, that are packed at once: with 32 columns 74 kB.
+const PIECE: usize = 576;
 /// Rows of sums of one task of the weight gradient.
 const ROWS: usize = 64;
 
@@ -85,10 +91,20 @@ impl Few {
         )
     }
 
-    /// Elements of packed weights, or of their gradients, in either order.
-    fn weights(&self) -> usize {
+    /// Elements of the sums of the weights' gradients.
+    fn sums(&self) -> usize {
         let (ci, co) = (self.geometry.input.c, self.geometry.output.c);
-        self.slots.0.len() * (ci * padded(co)).max(co * padded(ci))
+        self.slots.0.len() * ci * padded(co)
+    }
+
+    /// Elements of the weights that a task packs at once.
+    fn lane(&self) -> usize {
+        self.slots.0.len() * self.piece() * WIDTH
+    }
+
+    /// Channels whose weights are packed at once.
+    fn piece(&self) -> usize {
+        (PIECE / self.slots.0.len().max(1)).max(1)
     }
 
     /// Elements of the results, panel after panel.
@@ -98,7 +114,7 @@ impl Few {
 
     pub(super) fn scratch_len(&self, threads: usize) -> usize {
         let (x, y) = self.lens();
-        self.weights() + x + y + threads.max(1)
+        self.sums().max(threads * self.lane()) + x + y
     }
 
     pub(super) fn forward(
@@ -110,15 +126,13 @@ impl Few {
         scratch: &mut [f32],
     ) {
         let g = &self.geometry;
-        let (weights, rest) = scratch.split_at_mut(self.weights());
-        let (x, rest) = rest.split_at_mut(self.lens().0);
+        let (x, rest) = scratch.split_at_mut(self.lens().0);
         let (y, lanes) = rest.split_at_mut(self.results(g.output.area(), g.output.c));
-        pack(g, weight, Order::InOut, &self.slots, weights);
         by_position(input, g.input.area(), g.input.c, x);
         let side = Side {
             from: x,
             inner: g.input.c,
-            weights,
+            weights: Source::new(g, weight, Order::InOut),
             columns: g.output.c,
             area: g.output.area(),
         };
@@ -134,15 +148,13 @@ impl Few {
         scratch: &mut [f32],
     ) {
         let g = &self.geometry;
-        let (weights, rest) = scratch.split_at_mut(self.weights());
-        let (y, rest) = rest.split_at_mut(self.lens().1);
+        let (y, rest) = scratch.split_at_mut(self.lens().1);
         let (x, lanes) = rest.split_at_mut(self.results(g.input.area(), g.input.c));
-        pack(g, weight, Order::OutIn, &self.slots, weights);
         by_position(output_grad, g.output.area(), g.output.c, y);
         let side = Side {
             from: y,
             inner: g.output.c,
-            weights,
+            weights: Source::new(g, weight, Order::OutIn),
             columns: g.input.c,
             area: g.input.area(),
         };
@@ -160,40 +172,67 @@ impl Few {
         lanes: &mut [f32],
     ) {
         let n = self.geometry.input.n;
-        let (step, height) = (Self::step(side.inner), self.slots.0.len() * side.inner);
         let panels = panels(side.columns).zip(to.chunks_mut(side.area * n * WIDTH));
         let tasks = panels.flat_map(|(panel, to)| {
-            let blocks = to.chunks_mut(side.area * EXAMPLES * panel.len());
-            blocks.enumerate().map(move |task| (panel.clone(), task))
+            let groups = to.chunks_mut(side.area * BLOCKS * EXAMPLES * panel.len());
+            let numbered = groups.enumerate();
+            numbered.map(move |(group, to)| (panel.clone(), group * BLOCKS, to))
         });
-        for_each_with_scratch(tasks, lanes, 1, |(panel, (block, to)), _| {
-            let width = panel.len();
-            let weights = &side.weights[panel.start * height..panel.end * height];
-            let count = to.len() / (side.area * width);
-            for (position, to) in to.chunks_exact_mut(count * width).enumerate() {
-                let links = self.links.iter().map(|link| (ends(link), link.slot));
-                let runs: Runs = links
-                    .filter(|((_, to), _)| *to == position)
-                    .map(|((from, _), slot)| {
-                        let first = from * n + block * EXAMPLES;
-                        (first * step, slot * side.inner)
-                    })
-                    .collect();
-                dispatch(Rows {
-                    count,
-                    inner: side.inner,
-                    runs: &runs,
-                    from: side.from,
-                    from_step: step,
-                    panels: weights,
-                    height,
-                    columns: width,
-                    to,
-                    to_step: width,
-                    add: false,
-                });
-            }
-        });
+        for_each_with_scratch(
+            tasks,
+            lanes,
+            self.lane(),
+            |(panel, first_block, to), lane| {
+                for first in (0..side.inner).step_by(self.piece()) {
+                    let rows = first..side.inner.min(first + self.piece());
+                    let lane = &mut lane[..self.slots.0.len() * rows.len() * panel.len()];
+                    side.weights
+                        .pack_piece(&panel, rows.clone(), &self.slots, lane);
+                    let blocks = to.chunks_mut(side.area * EXAMPLES * panel.len());
+                    for (block, to) in blocks.enumerate() {
+                        let first_example = (first_block + block) * EXAMPLES;
+                        self.piece_products(side, &ends, (first_example, &rows), lane, to);
+                    }
+                }
+            },
+        );
+    }
+
+    /// The part that some channels of `from` have in one block of results.
+    fn piece_products(
+        &self,
+        side: &Side<'_>,
+        ends: &impl Fn(&Link) -> (usize, usize),
+        (first_example, rows): (usize, &Range<usize>),
+        weights: &[f32],
+        to: &mut [f32],
+    ) {
+        let height = self.slots.0.len() * rows.len();
+        let (width, step) = (weights.len() / height, Self::step(side.inner));
+        let count = to.len() / (side.area * width);
+        for (position, to) in to.chunks_exact_mut(count * width).enumerate() {
+            let links = self.links.iter().map(|link| (ends(link), link.slot));
+            let runs: Runs = links
+                .filter(|((_, to), _)| *to == position)
+                .map(|((from, _), slot)| {
+                    let first = from * self.geometry.input.n + first_example;
+                    (first * step + rows.start, slot * rows.len())
+                })
+                .collect();
+            dispatch(Rows {
+                count,
+                inner: rows.len(),
+                runs: &runs,
+                from: side.from,
+                from_step: step,
+                panels: weights,
+                height,
+                columns: width,
+                to,
+                to_step: width,
+                add: rows.start > 0,
+            });
+        }
     }
 
     /// Brings results back into the order of activations.
@@ -235,13 +274,12 @@ impl Few {
     ) {
         let g = &self.geometry;
         let (n, ci, columns) = (g.input.n, g.input.c, padded(g.output.c));
-        let (sums, rest) = scratch.split_at_mut(self.weights());
+        let (sums, rest) = scratch.split_at_mut(self.sums());
         let (x, rest) = rest.split_at_mut(self.lens().0);
         let y = &mut rest[..self.lens().1];
         by_position(input, g.input.area(), ci, x);
         by_position(output_grad, g.output.area(), g.output.c, y);
         let (a_step, b_step) = (Self::step(ci), Self::step(g.output.c));
-        let sums = &mut sums[..self.slots.0.len() * ci * columns];
         let (x, y) = (&*x, &*y);
         let taps = sums.par_chunks_exact_mut(ci * columns).enumerate();
         taps.for_each(|(slot, sums)| {
@@ -297,7 +335,7 @@ struct Side<'a> {
     from: &'a [f32],
     /// Channels of `from`.
     inner: usize,
-    weights: &'a [f32],
+    weights: Source<'a>,
     /// Channels of the result.
     columns: usize,
     /// Positions of the result.

@@ -34,31 +34,17 @@ pub(in super::super) fn pack(
     slots: &Slots,
     packed: &mut [f32],
 ) {
-    let area = g.kernel * g.kernel;
-    let (rows, columns, steps) = match order {
-        Order::InOut => (g.input.c, g.output.c, (area, g.fan_in())),
-        Order::OutIn => (g.output.c, g.input.c, (g.fan_in(), area)),
-    };
-    let source = Source {
-        weight,
-        area,
-        rows,
-        columns,
-        steps,
-    };
-    let height = slots.0.len() * rows;
-    let mut rest = &mut packed[..height * padded(columns)];
-    let tasks = panels(columns).map(|panel| {
+    let source = Source::new(g, weight, order);
+    let height = slots.0.len() * source.rows;
+    let mut rest = &mut packed[..height * padded(source.columns)];
+    let tasks = panels(source.columns).map(|panel| {
         let (head, tail) = std::mem::take(&mut rest).split_at_mut(height * panel.len());
         rest = tail;
         (panel, head)
     });
-    tasks.par_bridge().for_each(|(panel, to)| {
-        let chunks = to.chunks_mut(BLOCK * rows * panel.len());
-        for (taps, to) in slots.0.chunks(BLOCK).zip(chunks) {
-            source.pack_panel(&panel, taps, to);
-        }
-    });
+    tasks
+        .par_bridge()
+        .for_each(|(panel, to)| source.pack_piece(&panel, 0..source.rows, slots, to));
 }
 
 /// Rows of a panel that are made at once. They are made in memory of their own: rows of one tap and
@@ -72,7 +58,7 @@ const AHEAD: usize = 4;
 const LINE: usize = 16;
 
 /// Weights as a matrix of kernels.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     weight: &'a [f32],
     /// Elements of a kernel.
     area: usize,
@@ -82,24 +68,54 @@ struct Source<'a> {
     steps: (usize, usize),
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// All weights, `[out][in][ky][kx]`.
+    pub(super) fn new(g: &Geometry, weight: &'a [f32], order: Order) -> Self {
+        let area = g.kernel * g.kernel;
+        let (rows, columns, steps) = match order {
+            Order::InOut => (g.input.c, g.output.c, (area, g.fan_in())),
+            Order::OutIn => (g.output.c, g.input.c, (g.fan_in(), area)),
+        };
+        Self {
+            weight,
+            area,
+            rows,
+            columns,
+            steps,
+        }
+    }
+
+    /// Packs some rows of one panel, `[tap][row]`.
+    pub(super) fn pack_piece(
+        &self,
+        panel: &Range<usize>,
+        rows: Range<usize>,
+        slots: &Slots,
+        to: &mut [f32],
+    ) {
+        let chunks = to.chunks_mut(BLOCK * rows.len() * panel.len());
+        for (taps, to) in slots.0.chunks(BLOCK).zip(chunks) {
+            self.pack_taps(panel, &rows, taps, to);
+        }
+    }
+
     /// Where a kernel begins.
     const fn at(&self, row: usize, column: usize) -> usize {
         row * self.steps.0 + column * self.steps.1
     }
 
-    /// Packs some taps of all rows of one panel, at most [`BLOCK`] taps.
-    fn pack_panel(&self, panel: &Range<usize>, taps: &[usize], to: &mut [f32]) {
+    /// Packs at most [`BLOCK`] taps.
+    fn pack_taps(&self, panel: &Range<usize>, all: &Range<usize>, taps: &[usize], to: &mut [f32]) {
         let mut room = [[0.0; WIDTH]; BLOCK];
-        let step = (BLOCK / taps.len()).min(self.rows);
-        for first in (0..self.rows).step_by(step) {
-            let rows = first..self.rows.min(first + step);
+        let step = (BLOCK / taps.len()).min(all.len()).max(1);
+        for first in all.clone().step_by(step) {
+            let rows = first..all.end.min(first + step);
             for (lane, column) in (panel.start..panel.end.min(self.columns)).enumerate() {
                 self.ask_for(&rows, column + AHEAD);
                 self.column(&rows, column, taps, lane, &mut room);
             }
             for (tap, from) in room.chunks(rows.len()).take(taps.len()).enumerate() {
-                let at = (tap * self.rows + first) * panel.len();
+                let at = (tap * all.len() + first - all.start) * panel.len();
                 let to = &mut to[at..][..rows.len() * panel.len()];
                 for (to, from) in to.chunks_exact_mut(panel.len()).zip(from) {
                     to.copy_from_slice(&from[..panel.len()]);

@@ -9,8 +9,9 @@
 //!
 //! - [`narrow`]: transformed weights are small enough for the last-level cache. A block of tiles
 //!   stays in the second-level cache from one end to the other.
-//! - [`wide`]: they are not (512 channels: 38 MB). All tiles are transformed first; then each task
-//!   transforms the weights of one panel of channels piece by piece and uses every piece at once.
+//! - [`wide`]: they are not (512 channels: 38 MB), or tiles are few. All tiles are transformed first;
+//!   then each task transforms the weights of one panel of channels piece by piece and uses every piece
+//!   at once.
 
 mod kernels;
 mod narrow;
@@ -33,6 +34,8 @@ use transform::PRODUCTS;
 const GAP: usize = 16;
 /// Elements of the transformed weights from which on they are never whole.
 const WIDE_WEIGHTS: usize = 4 << 20;
+/// The same where tiles are so few that a weight is hardly used twice.
+const SEVERAL_WEIGHTS: usize = 1 << 20;
 /// Elements of one side's transformed tiles that exist at once where all tiles come first.
 const WIDE_TILES: usize = 5 << 20;
 
@@ -96,12 +99,14 @@ impl Winograd {
             return None;
         }
         let whole = ci.is_multiple_of(WIDTH) && co.is_multiple_of(WIDTH);
-        let wide = whole && PRODUCTS * ci * co > WIDE_WEIGHTS;
+        let transformed = PRODUCTS * ci * co;
+        let huge = whole && transformed > WIDE_WEIGHTS;
+        let outweigh = transformed > SEVERAL_WEIGHTS && 2 * tiles.count() <= ci.min(co);
         Some(Self {
             tiles,
             block: narrow::block(ci, co),
-            chunk: weight_gradient::chunk(tiles.count(), ci, co, wide),
-            wide,
+            chunk: weight_gradient::chunk(tiles.count(), ci, co, huge),
+            wide: huge || whole && outweigh,
         })
     }
 
