@@ -7,6 +7,7 @@ use viewmaker::model::Networks;
 use viewmaker::pictures;
 use viewmaker::train::companions::Companions;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players};
+use viewmaker::train::resident::Resident;
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker::train::text::TextBranch;
 use viewmaker_data::text;
@@ -142,6 +143,7 @@ impl Bench {
             },
             objective: &mut *self.objective,
             companions: &mut self.companions,
+            resident: &mut Resident::default(),
         };
         learners.step(batch, rates, noise).unwrap()
     }

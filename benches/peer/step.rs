@@ -9,6 +9,7 @@ use viewmaker::error::{Error, Result};
 use viewmaker::train::companions::Companions;
 use viewmaker::train::optimizer;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, SeededNoise, Views};
+use viewmaker::train::resident::Resident;
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_exec::optim::Optimizer;
 use viewmaker_exec::{Machine, Tensor, Tower};
@@ -87,6 +88,7 @@ impl Step {
             viewmaker_optimizer: Some(&mut *self.viewmaker_optimizer),
             objective: &mut *self.objective,
             companions: &mut Companions::default(),
+            resident: &mut Resident::default(),
         };
         let outcome = learners
             .step(batch, rates, noise)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use viewmaker::config::Update;
 use viewmaker::train::companions::Companions;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, Views};
+use viewmaker::train::resident::Resident;
 use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_device::Device;
 use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
@@ -208,6 +209,7 @@ fn check(case: &Case, machine: &Machine) -> Result<(), GoldenError> {
         chunk: 0,
         perturbation: Perturbation::FULL,
     };
+    let mut resident = Resident::default();
     let mut report = Report::new(case);
     // The reference's SimCLR system writes view 1 into a bank for its online metric.
     let mut bank = initial_bank(case);
@@ -234,6 +236,7 @@ fn check(case: &Case, machine: &Machine) -> Result<(), GoldenError> {
             viewmaker_optimizer: Some(&mut adam),
             objective: &mut *objective,
             companions: &mut Companions::default(),
+            resident: &mut resident,
         };
         let outcome = learners.step(batch, rates, &mut Recorded(case)).unwrap();
         for pass in &outcome.embeddings {

@@ -15,7 +15,8 @@ use graph::{Moment, Recording};
 /// A device that executes kernels in the order of their launches.
 ///
 /// Cloning gives another handle to the same device. Launches, copies on the device and
-/// [`fill_zero`](Self::fill_zero) may return before they are done; copies to and from the host wait.
+/// [`fill_zero`](Self::fill_zero) may return before they are done, and copies from the host when its
+/// memory may be changed; copies to the host wait.
 #[derive(Clone)]
 pub struct Device(Arc<Shared>);
 
@@ -129,7 +130,7 @@ impl Device {
         }
     }
 
-    /// Copies `from` to the device and waits until it is there.
+    /// Copies `from` to the device, for whatever is launched next; returns when `from` may be changed.
     ///
     /// # Errors
     /// `Capturing` inside a capture; when the driver fails.

@@ -61,6 +61,8 @@ sources! {
     CONV2D = "conv2d.cu";
     /// Cosine transforms.
     DCT = "dct.cu";
+    /// How far views are from their examples.
+    DISTORTION = "distortion.cu";
     /// Sums and scalings of whole spans.
     ELEMENTWISE = "elementwise.cu";
     /// NCHW to NHWC and back.

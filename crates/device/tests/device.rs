@@ -48,6 +48,35 @@ fn a_span_cannot_leave_its_buffer() {
 }
 
 #[test]
+fn large_copies_arrive_though_their_source_changes_at_once() {
+    // More than one and more than two pieces of page-locked memory, and a few words.
+    for device in devices() {
+        for len in [1, 5000, (1 << 20) + 3, (5 << 20) / 2] {
+            let buffer = device.alloc(len + 1).unwrap();
+            let mut from: Vec<f32> = (0..len).map(|i| i as f32).collect();
+            device.upload(&buffer.span(0..len), &from).unwrap();
+            from.fill(-1.0);
+            device
+                .upload(&buffer.span(0..len / 2), &from[..len / 2])
+                .unwrap();
+            let mut back = vec![0.0; len + 1];
+            device.download(&buffer.all(), &mut back).unwrap();
+            let want = |i: usize| {
+                if i < len / 2 {
+                    -1.0
+                } else if i < len {
+                    i as f32
+                } else {
+                    0.0
+                }
+            };
+            let wrong = back.iter().enumerate().find(|(i, x)| **x != want(*i));
+            assert_eq!(wrong, None, "{len} words");
+        }
+    }
+}
+
+#[test]
 fn a_graph_repeats_what_was_captured() {
     for device in devices() {
         let (one, sum) = (place(&device, &[1.0; 300]), place(&device, &[0.0; 300]));

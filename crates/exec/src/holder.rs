@@ -153,6 +153,42 @@ impl Holder {
         self.failure.0.borrow_mut().take().map_or(Ok(()), Err)
     }
 
+    pub(crate) fn fail(&self, error: DeviceError) {
+        self.failure.unless::<()>(Err(error));
+    }
+
+    /// The weights on the device, up to date.
+    ///
+    /// # Panics
+    /// On the processor.
+    pub(crate) fn device_weights(&mut self) -> Result<&mut DeviceWeights, DeviceError> {
+        let Some(remote) = &mut self.remote else {
+            unreachable!("called for towers on a device");
+        };
+        remote.weights.upload(&self.weights)?;
+        Ok(&mut remote.weights)
+    }
+
+    /// A pass on the device in memory of its own, for callers that keep it.
+    ///
+    /// # Panics
+    /// On the processor.
+    pub(crate) fn device_pass(
+        &mut self,
+        batch: usize,
+        purpose: Purpose,
+    ) -> Result<DevicePass, DeviceError> {
+        let (net, plan) = (Arc::clone(&self.net), self.plan(batch, purpose));
+        let Some(remote) = &self.remote else {
+            unreachable!("called for towers on a device");
+        };
+        let arena = remote
+            .weights
+            .device()
+            .alloc(DevicePass::words(&net, &plan))?;
+        Ok(DevicePass::new(net, plan, remote.precision, arena))
+    }
+
     pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }

@@ -70,6 +70,17 @@ impl Tower {
         }
     }
 
+    /// Its insides, for passes that do not go over the tape.
+    pub(crate) fn holder(&self) -> RefMut<'_, Holder> {
+        self.inner.borrow_mut()
+    }
+
+    /// Remembers what a device has failed to do for [`Tower::check`], unless it remembers an earlier
+    /// failure.
+    pub fn fail(&self, error: DeviceError) {
+        self.inner.borrow().fail(error);
+    }
+
     /// What executes this tower.
     pub fn machine(&self) -> Machine {
         self.inner.borrow().machine()

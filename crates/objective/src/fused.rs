@@ -9,6 +9,7 @@ use crate::instdisc::check_draws;
 use crate::key_queue::KeyQueue;
 use crate::memory_bank::MemoryBank;
 use crate::moco::check_keys;
+use crate::objective::Geometry;
 use crate::supcon::check_labels;
 use crate::tensor::{Matrix, Scalar, check_shapes, check_temperature};
 use dfdx::prelude::*;
@@ -148,9 +149,6 @@ pub fn instdisc<T: Tape<f32, Cpu>>(
     });
     Ok(result.put_tape(tape))
 }
-
-/// Makes the geometry for a number of pairs, a width and a temperature.
-type Geometry = fn(usize, usize, f32) -> Result<Contrast, ContrastError>;
 
 fn stream<T: Tape<f32, Cpu>>(
     name: &'static str,

@@ -1,12 +1,13 @@
 //! InfoNCE in one direction.
 
 use crate::config::Distance;
-use crate::objective::{Branches, Stateless, expect_views};
+use crate::objective::{Branches, Geometry, Stateless, StatelessLoss, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, cross_entropy};
 use crate::tensor::{bounded, distance, l2_normalize, pair_distances};
 use crate::{ObjectiveError, fused};
 use dfdx::prelude::*;
+use viewmaker_ops::contrastive::Contrast;
 
 const NAME: &str = "infonce";
 
@@ -21,7 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
     options: &["temperature", "distance", "fused"],
     defaults: &[],
     build: |entry, config, _| {
-        Stateless::boxed(entry, config, |outputs, _, config| {
+        let loss: StatelessLoss = |outputs, _, config| {
             let [z1, z2] = expect_views(NAME, outputs.embeddings)?;
             let t = config.temperature;
             match (config.distance, config.fused) {
@@ -29,7 +30,12 @@ pub(crate) const ENTRY: Entry = Entry {
                 (Distance::Cosine, false) => infonce(z1, z2, t),
                 (Distance::Euclidean, _) => infonce_euclidean(z1, z2, t),
             }
-        })
+        };
+        let geometry: Option<Geometry> = match config.distance {
+            Distance::Cosine => Some(Contrast::infonce),
+            Distance::Euclidean => None,
+        };
+        Stateless::boxed_streaming(entry, config, loss, geometry)
     },
 };
 

@@ -1,11 +1,12 @@
 //! NT-Xent and its decoupled form: every embedding of both views asks for its partner.
 
-use crate::objective::{Branches, Stateless, expect_views};
+use crate::objective::{Branches, Stateless, StatelessLoss, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, contrast};
 use crate::tensor::{l2_normalize, mask, row_dots, stack};
 use crate::{ObjectiveError, fused};
 use dfdx::prelude::*;
+use viewmaker_ops::contrastive::Contrast;
 
 /// How it is registered.
 pub(crate) const ENTRY: Entry = Entry {
@@ -18,13 +19,14 @@ pub(crate) const ENTRY: Entry = Entry {
     options: &["temperature", "fused"],
     defaults: &[],
     build: |entry, config, _| {
-        Stateless::boxed(entry, config, |outputs, _, config| {
+        let loss: StatelessLoss = |outputs, _, config| {
             let [z1, z2] = expect_views("ntxent", outputs.embeddings)?;
             match config.fused {
                 true => fused::ntxent(z1, z2, config.temperature),
                 false => ntxent(z1, z2, config.temperature),
             }
-        })
+        };
+        Stateless::boxed_streaming(entry, config, loss, Some(Contrast::ntxent))
     },
 };
 
@@ -39,13 +41,14 @@ pub(crate) const DCL: Entry = Entry {
     options: &["temperature", "fused"],
     defaults: &["objective.temperature=0.1"],
     build: |entry, config, _| {
-        Stateless::boxed(entry, config, |outputs, _, config| {
+        let loss: StatelessLoss = |outputs, _, config| {
             let [z1, z2] = expect_views("dcl", outputs.embeddings)?;
             match config.fused {
                 true => fused::dcl(z1, z2, config.temperature),
                 false => dcl(z1, z2, config.temperature),
             }
-        })
+        };
+        Stateless::boxed_streaming(entry, config, loss, Some(Contrast::dcl))
     },
 };
 

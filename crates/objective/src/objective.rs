@@ -7,6 +7,7 @@ use crate::{ObjectiveConfig, ObjectiveError};
 use dfdx::prelude::{Cpu, OwnedTape};
 use serde::Serialize;
 use std::fmt;
+use viewmaker_ops::contrastive::{Contrast, ContrastError};
 
 /// The embeddings of one view on the tape that leads back to the encoder, `[N, D]`, not normalised.
 pub type Embeddings = Matrix<f32, OwnedTape<f32, Cpu>>;
@@ -203,6 +204,14 @@ pub trait Objective: fmt::Debug + Send {
     /// The loss of one batch, from the outputs that [`Objective::branches`] asks for.
     fn loss(&mut self, outputs: Outputs, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError>;
 
+    /// The streaming form of the loss of `examples` examples whose embeddings have `dim` components, where
+    /// it is a function of these alone: of the rows `[view][example]` of all online views. A trainer may
+    /// then compute it where the embeddings are. `None` for every other loss, and where the setting
+    /// `fused` is off.
+    fn contrast(&self, _examples: usize, _dim: usize) -> Option<Contrast> {
+        None
+    }
+
     /// Sees the outputs after each pass, the encoder's and the viewmaker's alike. Memory banks are
     /// updated here.
     fn observe(&mut self, _seen: &Seen<'_>, _batch: &BatchInfo<'_>) -> Result<(), ObjectiveError> {
@@ -239,7 +248,11 @@ pub trait Objective: fmt::Debug + Send {
 }
 
 /// A loss as a function of its inputs and settings.
-type StatelessLoss = fn(Outputs, &BatchInfo<'_>, &ObjectiveConfig) -> Result<Loss, ObjectiveError>;
+pub(crate) type StatelessLoss =
+    fn(Outputs, &BatchInfo<'_>, &ObjectiveConfig) -> Result<Loss, ObjectiveError>;
+
+/// Makes the streaming form of a loss for a number of pairs, a width and a temperature.
+pub(crate) type Geometry = fn(usize, usize, f32) -> Result<Contrast, ContrastError>;
 
 /// An objective that keeps nothing between batches.
 #[derive(Debug)]
@@ -247,6 +260,7 @@ pub(crate) struct Stateless {
     entry: &'static Entry,
     config: ObjectiveConfig,
     loss: StatelessLoss,
+    geometry: Option<Geometry>,
 }
 
 impl Stateless {
@@ -255,10 +269,21 @@ impl Stateless {
         config: &ObjectiveConfig,
         loss: StatelessLoss,
     ) -> Result<Box<dyn Objective>, ObjectiveError> {
+        Self::boxed_streaming(entry, config, loss, None)
+    }
+
+    /// With a loss whose streaming form may be used in its place.
+    pub(crate) fn boxed_streaming(
+        entry: &'static Entry,
+        config: &ObjectiveConfig,
+        loss: StatelessLoss,
+        geometry: Option<Geometry>,
+    ) -> Result<Box<dyn Objective>, ObjectiveError> {
         Ok(Box::new(Self {
             entry,
             config: config.clone(),
             loss,
+            geometry,
         }))
     }
 }
@@ -274,6 +299,13 @@ impl Objective for Stateless {
 
     fn loss(&mut self, outputs: Outputs, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError> {
         (self.loss)(outputs, batch, &self.config)
+    }
+
+    fn contrast(&self, examples: usize, dim: usize) -> Option<Contrast> {
+        let geometry = self.geometry.filter(|_| self.config.fused)?;
+        let contrast = geometry(examples, dim, self.config.temperature as f32);
+        // What makes no loss is refused, in words, by the loss itself.
+        contrast.ok()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The contrastive objective of the viewmaker paper's code.
 
-use crate::objective::{Branches, Stateless, expect_views};
+use crate::objective::{Branches, Stateless, StatelessLoss, expect_views};
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Real, Scalar, Vector, check_shapes, check_temperature};
 use crate::tensor::{l2_normalize, row_dots, stack};
 use crate::{ObjectiveError, fused};
 use dfdx::prelude::*;
+use viewmaker_ops::contrastive::Contrast;
 
 const NAME: &str = "viewmaker-simclr";
 
@@ -20,13 +21,14 @@ pub(crate) const ENTRY: Entry = Entry {
     options: &["temperature", "fused"],
     defaults: &[],
     build: |entry, config, _| {
-        Stateless::boxed(entry, config, |outputs, _, config| {
+        let loss: StatelessLoss = |outputs, _, config| {
             let [z1, z2] = expect_views(NAME, outputs.embeddings)?;
             match config.fused {
                 true => fused::viewmaker_simclr(z1, z2, config.temperature),
                 false => viewmaker_simclr(z1, z2, config.temperature),
             }
-        })
+        };
+        Stateless::boxed_streaming(entry, config, loss, Some(Contrast::viewmaker_simclr))
     },
 };
 

@@ -41,8 +41,8 @@ pub fn unit_f32(word: u32) -> f32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Philox {
     key: [u32; 2],
-    stream: u32,
-    step: u32,
+    pub(crate) stream: u32,
+    pub(crate) step: u32,
 }
 
 impl Philox {
@@ -53,6 +53,11 @@ impl Philox {
             stream,
             step,
         }
+    }
+
+    /// The seed that it was made of.
+    pub const fn seed(&self) -> u64 {
+        self.key[0] as u64 | (self.key[1] as u64) << 32
     }
 
     /// The four words with indices `4·block .. 4·block + 4`.

@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 mod graph;
 pub mod nvrtc;
+mod staging;
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
@@ -14,6 +15,7 @@ use cudarc::driver::{DriverError, result, sys};
 use crate::launch::Launch;
 use crate::{Args, DeviceError, Kernel, Span};
 pub(crate) use graph::{CudaEvent, CudaGraph};
+use staging::Staging;
 
 /// Dynamic shared memory that every kernel may have without asking.
 const FREE_SHARED_BYTES: u32 = 48 * 1024;
@@ -30,6 +32,7 @@ pub(crate) struct Cuda {
     stream: sys::CUstream,
     folder: Option<PathBuf>,
     loaded: Mutex<Loaded>,
+    staging: Mutex<Option<Staging>>,
 }
 
 /// Modules by source, functions by kernel; both live as long as the device.
@@ -45,8 +48,9 @@ struct Function {
     shared_bytes: u32,
 }
 
-// SAFETY: contexts, streams, modules and functions of the driver may be used from any thread once
-// the context is current there, which every method sees to; the tables are behind a mutex.
+// SAFETY: contexts, streams, modules, functions, events and page-locked memory of the driver may be used
+// from any thread once the context is current there, which every method sees to; the tables and the
+// staging memory are behind mutexes.
 unsafe impl Send for Cuda {}
 // SAFETY: as above; the driver serialises calls on one stream.
 unsafe impl Sync for Cuda {}
@@ -77,6 +81,7 @@ impl Cuda {
             stream: std::ptr::null_mut(),
             folder: cache::folder(),
             loaded: Mutex::default(),
+            staging: Mutex::default(),
         };
         cuda.bind()?;
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
@@ -126,8 +131,21 @@ impl Cuda {
         let _ = self.bind().map(|()| unsafe { result::free_sync(address) });
     }
 
+    /// Returns when `from` may be changed; a large copy may still be under way.
     pub(crate) fn upload(&self, to: &Span, from: &[u32]) -> Result<(), DeviceError> {
         self.bind()?;
+        if from.len() >= staging::LARGE {
+            let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+            // Page-locked memory may be short; then the copy is waited for.
+            if staging.is_none() {
+                *staging = Staging::new().ok();
+            }
+            if let Some(staging) = &mut *staging {
+                // SAFETY: the caller has compared lengths. Whoever frees the span's memory waits for the
+                // stream, as the driver does in `free`.
+                return unsafe { staging.send(to.address(), from, self.stream) };
+            }
+        }
         // SAFETY: the caller has compared lengths; `from` lives until the copy is over (below).
         let copied = unsafe { result::memcpy_htod_async(to.address(), from, self.stream) };
         copied.map_err(|e| failed("copying to the card", e))?;
@@ -270,11 +288,16 @@ impl Drop for Cuda {
             // buffers, graphs and events hold the device.
             let _ = unsafe { result::module::unload(module) };
         }
-        // SAFETY: created and retained in `new`.
+        let staging = self.staging.get_mut();
+        let staging = staging.unwrap_or_else(PoisonError::into_inner).take();
+        // SAFETY: created and retained in `new`; copies are over when the stream is.
         unsafe {
             if !self.stream.is_null() {
                 let _ = result::stream::synchronize(self.stream);
                 let _ = result::stream::destroy(self.stream);
+            }
+            if let Some(staging) = staging {
+                staging.free();
             }
             let _ = result::primary_ctx::release(self.device);
         }

@@ -1,9 +1,11 @@
 //! Networks on a device: the same plans, executed by the kernels of the operations.
 
 mod pass;
+mod resident;
 mod weights;
 
 pub use pass::DevicePass;
+pub use resident::{Game, Measured, Noise, Play, ResidentPass};
 pub use weights::DeviceWeights;
 
 use viewmaker_device::{Device, DeviceError};

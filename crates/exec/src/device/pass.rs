@@ -50,8 +50,14 @@ impl DevicePass {
     }
 
     /// The same with a profiler that measures every layer: the device is waited for after each.
-    pub fn with_profiler(self, profiler: Profiler) -> Self {
-        Self { profiler, ..self }
+    pub fn with_profiler(mut self, profiler: Profiler) -> Self {
+        self.set_profiler(profiler);
+        self
+    }
+
+    /// From now on `profiler` measures.
+    pub(super) fn set_profiler(&mut self, profiler: Profiler) {
+        self.profiler = profiler;
     }
 
     /// Gives the memory back.
@@ -69,6 +75,17 @@ impl DevicePass {
 
     fn span(&self, range: Range<usize>) -> Span {
         self.arena.span(range)
+    }
+
+    /// Where a value lies, NHWC: an input before a pass, an output after it.
+    pub(super) fn place(&self, value: ValueId) -> Span {
+        self.span(self.plan.values[value.index()].clone())
+    }
+
+    /// Where the gradient of a value lies, NHWC: of an output before a backward pass, of an input after
+    /// it.
+    pub(super) fn grad_place(&self, value: ValueId) -> Span {
+        self.span(self.plan.grads[value.index()].clone())
     }
 
     /// Room for a value in NCHW.
@@ -90,17 +107,26 @@ impl DevicePass {
         feeds: &[Feed<'_>],
         mode: Mode,
     ) -> Result<(), DeviceError> {
-        let (net, plan) = (Arc::clone(&self.net), Arc::clone(&self.plan));
         assert_eq!(
             feeds.len(),
-            net.inputs().len(),
+            self.net.inputs().len(),
             "{}: one feed per input",
-            net.name()
+            self.net.name()
         );
         for feed in feeds {
-            let range = plan.values[feed.value.index()].clone();
-            self.write(feed.nchw, self.dims(feed.value), &self.span(range))?;
+            self.write(feed.nchw, self.dims(feed.value), &self.place(feed.value))?;
         }
+        self.compute(weights, mode)
+    }
+
+    /// Runs the network on what lies in the places of its inputs ([`DevicePass::place`]), all of which
+    /// must have been written since the last pass.
+    pub(super) fn compute(
+        &mut self,
+        weights: &DeviceWeights,
+        mode: Mode,
+    ) -> Result<(), DeviceError> {
+        let (net, plan) = (Arc::clone(&self.net), Arc::clone(&self.plan));
         self.mode = mode;
         let profiler = self.profiler.clone();
         for planned in &plan.nodes {
@@ -151,11 +177,21 @@ impl DevicePass {
         seed: &[f32],
         wanted: Wanted,
     ) -> Result<(), DeviceError> {
+        self.write(seed, self.dims(at), &self.grad_place(at))?;
+        self.differentiate(weights, at, wanted)
+    }
+
+    /// Differentiates the last forward pass from the gradient that lies in the place of `at`'s
+    /// ([`DevicePass::grad_place`]).
+    pub(super) fn differentiate(
+        &mut self,
+        weights: &DeviceWeights,
+        at: ValueId,
+        wanted: Wanted,
+    ) -> Result<(), DeviceError> {
         let (net, plan) = (Arc::clone(&self.net), Arc::clone(&self.plan));
         assert_eq!(plan.purpose, Purpose::Training, "{}", net.name());
         let mut progress = Progress::new(&net, &plan, wanted);
-        let grad = self.span(plan.grads[at.index()].clone());
-        self.write(seed, self.dims(at), &grad)?;
         progress.written[at.index()] = true;
         let profiler = self.profiler.clone();
         for planned in plan.nodes.iter().rev() {

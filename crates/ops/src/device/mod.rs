@@ -5,6 +5,8 @@
 //! operation says it does not read may be gone. Launches return before they are done; a device
 //! executes them in their order.
 
+pub mod distortion;
+mod random;
 pub mod update;
 
 use crate::{Dims, Mode};

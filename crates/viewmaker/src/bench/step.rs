@@ -8,6 +8,7 @@ use crate::model::Networks;
 use crate::train::companions::Companions;
 use crate::train::optimizer;
 use crate::train::players::{Players, SeededNoise};
+use crate::train::resident::Resident;
 use crate::train::step::{Learners, Perturbation, StepBatch, StepRates};
 use serde::Serialize;
 use std::time::Instant;
@@ -48,6 +49,7 @@ pub struct Bench<'a> {
     encoder_optimizer: Box<dyn Optimizer>,
     viewmaker_optimizer: Option<Box<dyn Optimizer>>,
     objective: Box<dyn Objective>,
+    resident: Resident,
     examples: Vec<f32>,
     dims: [usize; 4],
     step: u64,
@@ -94,6 +96,7 @@ impl<'a> Bench<'a> {
             machine,
             players,
             objective,
+            resident: Resident::default(),
             examples,
             dims: [batch, c, h, w],
             step: 0,
@@ -132,6 +135,7 @@ impl<'a> Bench<'a> {
             },
             objective: &mut *self.objective,
             companions: &mut Companions::default(),
+            resident: &mut self.resident,
         };
         let mut noise = SeededNoise {
             seed: self.config.seed,

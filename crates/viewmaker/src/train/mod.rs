@@ -5,6 +5,7 @@ pub mod companions;
 mod demands;
 mod inspect;
 pub mod players;
+pub mod resident;
 mod snapshot;
 pub mod step;
 pub mod text;
@@ -19,6 +20,7 @@ use crate::progress::{EpochReport, StepReport, TrainPlan, Ui};
 use crate::run::{RunDir, RunSummary};
 use companions::Companions;
 use players::{Players, SeededNoise, Views};
+use resident::Resident;
 use serde::{Deserialize, Serialize};
 pub(crate) use snapshot::normalization;
 use std::sync::Arc;
@@ -79,6 +81,7 @@ pub struct Trainer<'a> {
     viewmaker_optimizer: Option<Box<dyn Optimizer>>,
     objective: Box<dyn Objective>,
     companions: Companions,
+    resident: Resident,
     loader: Loader,
     progress: Progress,
     profiler: Profiler,
@@ -156,6 +159,7 @@ impl<'a> Trainer<'a> {
             players,
             objective,
             companions,
+            resident: Resident::default(),
             loader,
             progress: Progress::default(),
             profiler: Profiler::default(),
@@ -284,6 +288,7 @@ impl<'a> Trainer<'a> {
             },
             objective: &mut *self.objective,
             companions: &mut self.companions,
+            resident: &mut self.resident,
         };
         let step_batch = StepBatch {
             examples: &batch.views(),

@@ -29,6 +29,12 @@ pub struct NoiseRequest {
 pub trait NoiseSource {
     /// Fills `out` with uniform numbers in `[0, 1)`.
     fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]);
+
+    /// The generator of just these numbers, for devices that make them where they need them; `None`
+    /// where they do not come from one.
+    fn philox(&self, _request: NoiseRequest) -> Option<Philox> {
+        None
+    }
 }
 
 /// The noise of a training run: a pure function of seed and request.
@@ -43,6 +49,16 @@ const FIRST_NOISE_STREAM: u32 = 0x100;
 
 impl NoiseSource for SeededNoise {
     fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
+        self.generator(request).fill_uniform(out);
+    }
+
+    fn philox(&self, request: NoiseRequest) -> Option<Philox> {
+        Some(self.generator(request))
+    }
+}
+
+impl SeededNoise {
+    fn generator(&self, request: NoiseRequest) -> Philox {
         let NoiseRequest {
             step,
             pass,
@@ -52,7 +68,7 @@ impl NoiseSource for SeededNoise {
         // Eight views share the low bits of a stream; the further ones begin far from these.
         let place = (channel * 8 + view % 8) * 2 + pass;
         let stream = FIRST_NOISE_STREAM + ((view / 8) << 16) + place;
-        Philox::new(self.seed, stream, step as u32).fill_uniform(out);
+        Philox::new(self.seed, stream, step as u32)
     }
 }
 

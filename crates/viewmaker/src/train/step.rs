@@ -10,6 +10,7 @@
 
 use super::companions::Companions;
 use super::players::{Embeddings, Examples, NoiseRequest, NoiseSource, Players, Views};
+use super::resident::Resident;
 use crate::config::{Perturbs, Update};
 use dfdx::prelude::{
     AsArray, Backward, Cpu, NoneTape, OwnedTape, PutTape, SplitTape, Tape, Tensor, TensorFromVec,
@@ -135,6 +136,8 @@ pub struct Learners<'a> {
     pub objective: &'a mut dyn Objective,
     /// The networks beside the encoder that the objective asks for.
     pub companions: &'a mut Companions,
+    /// Memory of passes that stay on a device; [`Resident::default`] before the first step.
+    pub resident: &'a mut Resident,
 }
 
 /// Who learns from a pass.
@@ -155,7 +158,7 @@ impl Learning {
         }
     }
 
-    const fn traces_views(self) -> bool {
+    pub(super) const fn traces_views(self) -> bool {
         !matches!(self, Self::Encoder)
     }
 }
@@ -239,9 +242,12 @@ impl Learners<'_> {
         noise: &mut dyn NoiseSource,
     ) -> Result<Done, ObjectiveError> {
         self.zero_grads(moment.1);
-        let done = match (1..batch.dims[0]).contains(&rates.chunk) {
-            true => self.cached_pass(batch, moment, rates, noise)?,
-            false => self.whole_pass(batch, moment, rates, noise)?,
+        let done = match self.resident_pass(batch, moment, rates, noise) {
+            Some(done) => done,
+            None if (1..batch.dims[0]).contains(&rates.chunk) => {
+                self.cached_pass(batch, moment, rates, noise)?
+            }
+            None => self.whole_pass(batch, moment, rates, noise)?,
         };
         let info = info(batch, moment.0);
         let profiler = self.profiler();
@@ -251,7 +257,7 @@ impl Learners<'_> {
         Ok(done)
     }
 
-    /// A pass over all examples at once.
+    /// A pass over all examples at once, on the tape.
     fn whole_pass(
         &mut self,
         batch: StepBatch<'_>,
