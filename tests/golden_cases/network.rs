@@ -47,7 +47,7 @@ pub(crate) fn tensors(
         .collect()
 }
 
-fn wide(x: &[f32]) -> Vec<f64> {
+pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
 
@@ -150,14 +150,14 @@ fn ordered(x: f64) -> u64 {
 /// What a single-precision activation of size 1 may be away from the exact one.
 const ROUND_OFF: f64 = 1e-4;
 
-fn by_param(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn by_param(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
     let params = net.params().iter();
     params
         .map(|p| (p.name.clone(), flat[p.range()].to_vec()))
         .collect()
 }
 
-fn by_state(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn by_state(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
     let state = net.state().iter();
     state
         .map(|s| (s.name.clone(), flat[s.range()].to_vec()))

@@ -5,16 +5,27 @@ use super::network::{Run, Setup, base, tensors};
 use super::viewmaker::first_filled;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use viewmaker_device::Device;
 use viewmaker_golden::{Case, GoldenError, Report};
 use viewmaker_net::zoo::{EncoderConfig, Projection, encoder};
 use viewmaker_ops::Mode;
 
 #[test]
 fn resnets() {
-    each_case("resnet18_small", check);
+    each_case("resnet18_small", |case| check(case, None));
 }
 
-fn check(case: &Case) -> Result<(), GoldenError> {
+/// The same on every device that is there, with the same tolerances: they were set by how far the original's
+/// own single precision is from its double precision, and a device adds the same products in another order.
+#[test]
+fn cuda_resnets() {
+    for device in Device::present() {
+        each_case("resnet18_small", |case| check(case, Some(&device)));
+    }
+}
+
+/// On the processor, or on a device.
+fn check(case: &Case, device: Option<&Device>) -> Result<(), GoldenError> {
     let x = case.f32("in.x")?;
     let small = case.parameter("kind").and_then(|v| v.as_str()) == Some("small");
     let config = EncoderConfig {
@@ -42,7 +53,11 @@ fn check(case: &Case) -> Result<(), GoldenError> {
         } else {
             Mode::Eval
         });
-        let run = setup.run();
+        let run = match device {
+            None => setup.run(),
+            Some(device) if setup.is_left_out_on(device) => return Ok(()),
+            Some(device) => setup.run_on(device),
+        };
         let (reference, like) = setup.run_references(&run);
         let prefix = format!("{mode}.");
         let compared = case.specs().filter(|(_, spec)| spec.role.is_compared());
@@ -66,7 +81,10 @@ fn check(case: &Case) -> Result<(), GoldenError> {
             }
         }
     }
-    print!("resnet ");
+    match device {
+        None => print!("resnet "),
+        Some(device) => print!("resnet on {} ", device.name()),
+    }
     report.finish()
 }
 
