@@ -164,6 +164,19 @@ pub(crate) fn by_state(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
         .collect()
 }
 
+/// A single-precision gradient less what other branches of rectifiers changed in it. Among a million
+/// activations some lie within round-off of zero and take the other branch, which shifts a whole
+/// channel: `like` is the exact gradient along the branches that were taken, `double` along those
+/// of the exact pass.
+pub(crate) fn without_branches(single: &[f64], like: &[f64], double: &[f64]) -> Vec<f64> {
+    let shifts = like.iter().zip(double).map(|(like, double)| like - double);
+    single
+        .iter()
+        .zip(shifts)
+        .map(|(x, shift)| x - shift)
+        .collect()
+}
+
 /// Name of a tensor without the part that says how it was reduced.
 pub(crate) fn base(name: &str) -> &str {
     let suffixes = [".sample", ".norm", ".sum"];

@@ -1,7 +1,7 @@
 //! The encoders: outputs, batch-norm state and gradients, in training and evaluation mode.
 
 use super::each_case;
-use super::network::{Run, Setup, base, tensors};
+use super::network::{Run, Setup, base, tensors, without_branches};
 use super::viewmaker::first_filled;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -108,19 +108,6 @@ fn check_loss(case: &Case, prefix: &str, seed: &[f32], got: f64) -> Result<(), G
         each * weights
     );
     Ok(())
-}
-
-/// A single-precision gradient less what other branches of rectifiers changed in it. Among a million
-/// activations some lie within round-off of zero and take the other branch, which shifts a whole
-/// channel: `like` is the exact gradient along the branches that were taken, `double` along those
-/// of the exact pass.
-fn without_branches(single: &[f64], like: &[f64], double: &[f64]) -> Vec<f64> {
-    let shifts = like.iter().zip(double).map(|(like, double)| like - double);
-    single
-        .iter()
-        .zip(shifts)
-        .map(|(x, shift)| x - shift)
-        .collect()
 }
 
 fn result(name: &str, setup: &Setup, run: &Run, salt: u64) -> Option<Vec<f64>> {

@@ -195,8 +195,7 @@ impl OnDevice {
     }
 
     /// [`Self::backward`], and the derivative with respect to the logarithm of the scale 1/t, times
-    /// `loss_grad`, to `scale_grad`, one word; [`Contrast::backward_with_scale`] says why it is half the
-    /// sum of what the projection takes away.
+    /// `loss_grad`, to `scale_grad`, one word; [`Contrast::backward_with_scale`] on the processor.
     ///
     /// # Errors
     /// As [`Self::backward`].
