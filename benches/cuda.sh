@@ -5,11 +5,12 @@
 #   benches/cuda.sh [FOLDER]        results go to FOLDER, without it to benches/results
 #
 # VIEWMAKER names the program (target/release/viewmaker is built without it), KERNEL_TESTS a test program
-# of crates/ops where there is no cargo, PYTHON a Python with PyTorch for CUDA, SIZES the numbers of
-# embeddings, BATCHES those of examples.
+# of crates/ops where there is no cargo, PYTHON a Python with PyTorch for CUDA, LOSSES the contrastive
+# losses, SIZES the numbers of embeddings, BATCHES those of examples.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out="${1:-benches/results}"
+losses="${LOSSES:-ntxent}"
 sizes="${SIZES:-8192,32768,131072}"
 batches="${BATCHES:-256,512}"
 python="${PYTHON:-python3}"
@@ -43,7 +44,7 @@ else
   echo "tests: skipped, there is neither cargo nor KERNEL_TESTS"
 fi
 
-step "$VIEWMAKER" bench loss --device cuda --objective ntxent --embeddings "$sizes" --json \
+step "$VIEWMAKER" bench loss --device cuda --objective "$losses" --embeddings "$sizes" --json \
   >"$out/cuda-loss.json"
 for batch in ${batches//,/ }; do
   for precision in f32 bf16; do
@@ -56,7 +57,7 @@ done
 
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
   step "$python" benches/peer/on_card.py step "$batches" >"$out/cuda-step-pytorch.jsonl"
-  step "$python" benches/peer/on_card.py loss "$sizes" >"$out/cuda-loss-pytorch.jsonl"
+  step "$python" benches/peer/on_card.py loss "$sizes" "$losses" >"$out/cuda-loss-pytorch.jsonl"
 else
   echo "PyTorch: skipped, $python has none that sees the card"
 fi

@@ -98,9 +98,10 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // From gradients with respect to unit rows to those with respect to z, in place:
-// grad = scale · (g − u (u·g)) / |z|. One warp for a row.
-extern "C" __global__ void project(const float* unit, const float* inverse_lengths, float scale, float* grad, int rows,
-                                   int dim) {
+// grad = scale · (g − u (u·g)) / |z|. Where scale_terms is not null it gets scale · (u·g) of every row: half
+// of their sum is the derivative with respect to the logarithm of the inverse temperature. One warp for a row.
+extern "C" __global__ void project(const float* unit, const float* inverse_lengths, float scale, float* grad,
+                                   float* scale_terms, int rows, int dim) {
     int row = int(thread_number() / WARP_SIZE);
     if (row >= rows) return;
     const float* u = unit + u64(row) * u64(dim);
@@ -108,6 +109,7 @@ extern "C" __global__ void project(const float* unit, const float* inverse_lengt
     float along = 0.0f;
     for (int d = lane_index(); d < dim; d += WARP_SIZE) along += u[d] * g[d];
     along = warp_sum(along);
+    if (scale_terms && lane_index() == 0) scale_terms[row] = scale * along;
     float factor = scale * inverse_lengths[row];
     for (int d = lane_index(); d < dim; d += WARP_SIZE) g[d] = factor * (g[d] - u[d] * along);
 }

@@ -9,6 +9,8 @@
 mod dct;
 #[path = "golden_cases/network.rs"]
 mod network;
+#[path = "golden_cases/on_device.rs"]
+mod on_device;
 #[path = "golden_cases/resnet.rs"]
 mod resnet;
 #[path = "golden_cases/train_step.rs"]

@@ -1,8 +1,10 @@
 """PyTorch on a CUDA card: the training step and the contrastive loss, to stand beside
 `viewmaker bench step --device cuda` and `viewmaker bench loss --device cuda` on the same card.
 
-    python benches/peer/on_card.py loss 8192,16384,32768,65536,131072
+    python benches/peer/on_card.py loss 8192,16384,32768,65536,131072 [ntxent,clip]
     python benches/peer/on_card.py step 256,512 [alternating|simultaneous]
+
+Losses are those of `viewmaker bench loss`, without names all of them.
 
 One JSON object a line: what was computed, the variant, and the median and extremes in seconds, by the
 card's events for the loss and by the wall clock for the step.
@@ -19,6 +21,7 @@ import torch
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from networks import ResNet18, Viewmaker, viewmaker_simclr  # noqa: E402
+from on_card_losses import NAMES, prepare  # noqa: E402
 
 DIM, TEMPERATURE = 128, 0.07
 
@@ -46,44 +49,40 @@ def events(run, repeats):
     return times
 
 
-def ntxent_on_card(z1, z2, temperature):
-    """The obvious form: all similarities, the diagonal masked, logsumexp."""
-    z = torch.nn.functional.normalize(torch.cat((z1, z2)))
-    logits = z @ z.T / temperature
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = logits.float().masked_fill(itself, float("-inf"))
-    positives = (z[: len(z1)] * z[len(z1) :]).float().sum(1) / temperature
-    return torch.logsumexp(logits, 1).mean() - positives.mean()
+def losses(sizes, names):
+    for name in names:
+        for count in sizes:
+            for dtype in (torch.bfloat16, torch.float32):
+                for mode in ("eager", "compiled"):
+                    measure_loss(name, count, dtype, mode)
 
 
-def losses(sizes):
-    for count in sizes:
-        for dtype in (torch.bfloat16, torch.float32):
-            for mode in ("eager", "compiled"):
-                name = {"kind": "loss", "objective": "ntxent", "embeddings": count, "dim": DIM}
-                name |= {"variant": f"{mode} {str(dtype).removeprefix('torch.')}"}
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-                try:
-                    loss = ntxent_on_card
-                    if mode == "compiled":
-                        torch._dynamo.reset()
-                        loss = torch.compile(loss, dynamic=False)
-                    views = [
-                        torch.randn(count // 2, DIM, device="cuda", dtype=dtype, requires_grad=True)
-                        for _ in range(2)
-                    ]
+def measure_loss(name, count, dtype, mode):
+    what = {"kind": "loss", "objective": name, "embeddings": count, "dim": DIM}
+    what |= {"variant": f"{mode} {str(dtype).removeprefix('torch.')}"}
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
 
-                    def run():
-                        for view in views:
-                            view.grad = None
-                        loss(*views, TEMPERATURE).backward()
+    def rows(number, trained):
+        return torch.randn(number, DIM, device="cuda", dtype=dtype, requires_grad=trained)
 
-                    times = events(run, 7 if count > 32768 else 15)
-                    peak = torch.cuda.max_memory_allocated()
-                    report(**name, both=spread(times), peak_bytes=peak)
-                except torch.OutOfMemoryError:
-                    report(**name, error="out of memory")
+    try:
+        loss, arguments = prepare(name, count, TEMPERATURE, rows)
+        leaves = [a for a in arguments if torch.is_tensor(a) and a.requires_grad]
+        if mode == "compiled":
+            torch._dynamo.reset()
+            loss = torch.compile(loss, dynamic=False)
+
+        def run():
+            for leaf in leaves:
+                leaf.grad = None
+            loss(*arguments).backward()
+
+        times = events(run, 7 if count > 32768 else 15)
+        peak = torch.cuda.max_memory_allocated()
+        report(**what, both=spread(times), peak_bytes=peak)
+    except torch.OutOfMemoryError:
+        report(**what, error="out of memory")
 
 
 def steps(batches, update):
@@ -166,7 +165,8 @@ def main():
     report(torch=torch.__version__, card=torch.cuda.get_device_name(), date=time.strftime("%Y-%m-%d"))
     sizes = [int(n) for n in sys.argv[2].split(",")]
     if sys.argv[1] == "loss":
-        losses(sizes)
+        names = sys.argv[3].split(",") if len(sys.argv) > 3 else NAMES
+        losses(sizes, names)
     else:
         steps(sizes, sys.argv[3] if len(sys.argv) > 3 else "alternating")
 

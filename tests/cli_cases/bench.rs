@@ -10,23 +10,35 @@ const SMALL: &[&str] = &[
     "--repeats=2",
 ];
 
+const NAMES: [&str; 7] = [
+    "viewmaker-simclr",
+    "ntxent",
+    "dcl",
+    "infonce",
+    "moco",
+    "clip",
+    "supcon",
+];
+
 #[test]
 fn losses_are_measured_on_the_processor() {
     let ran = succeed(Path::new("."), &[SMALL, &["--device=cpu"]].concat());
     let rows: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(rows.len(), 1 + 4 * 2, "{}", ran.out);
-    let ran = succeed(
-        Path::new("."),
-        &[SMALL, &["--device=cpu", "--objective=dcl", "--json"]].concat(),
-    );
-    let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
-    let results = result["results"].as_array().expect("a list");
-    assert_eq!(results.len(), 2);
-    for result in results {
-        let time = |what: &str| result[what]["median"].as_f64().expect("seconds");
-        assert_eq!(result["loss"], "dcl");
-        assert!(0.0 < time("forward") && time("forward") < time("both"));
-        assert!(result["value"].as_f64().is_some_and(f64::is_finite));
+    assert_eq!(rows.len(), 1 + NAMES.len() * 2, "{}", ran.out);
+    for name in NAMES {
+        let objective = format!("--objective={name}");
+        let args = [SMALL, &["--device=cpu", &objective, "--json"]].concat();
+        let ran = succeed(Path::new("."), &args);
+        let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
+        let results = result["results"].as_array().expect("a list");
+        assert_eq!(results.len(), 2);
+        for (result, embeddings) in results.iter().zip([64, 130]) {
+            let time = |what: &str| result[what]["median"].as_f64().expect("seconds");
+            assert_eq!(result["loss"], name);
+            assert_eq!(result["embeddings"], embeddings);
+            assert!(0.0 < time("forward") && time("forward") < time("both"));
+            assert!(result["value"].as_f64().is_some_and(f64::is_finite));
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn tensors(
         .collect()
 }
 
-fn wide(x: &[f32]) -> Vec<f64> {
+pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| f64::from(x)).collect()
 }
 
@@ -150,17 +150,30 @@ fn ordered(x: f64) -> u64 {
 /// What a single-precision activation of size 1 may be away from the exact one.
 const ROUND_OFF: f64 = 1e-4;
 
-fn by_param(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn by_param(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
     let params = net.params().iter();
     params
         .map(|p| (p.name.clone(), flat[p.range()].to_vec()))
         .collect()
 }
 
-fn by_state(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn by_state(net: &Net, flat: &[f64]) -> BTreeMap<String, Vec<f64>> {
     let state = net.state().iter();
     state
         .map(|s| (s.name.clone(), flat[s.range()].to_vec()))
+        .collect()
+}
+
+/// A single-precision gradient less what other branches of rectifiers changed in it. Among a million
+/// activations some lie within round-off of zero and take the other branch, which shifts a whole
+/// channel: `like` is the exact gradient along the branches that were taken, `double` along those
+/// of the exact pass.
+pub(crate) fn without_branches(single: &[f64], like: &[f64], double: &[f64]) -> Vec<f64> {
+    let shifts = like.iter().zip(double).map(|(like, double)| like - double);
+    single
+        .iter()
+        .zip(shifts)
+        .map(|(x, shift)| x - shift)
         .collect()
 }
 

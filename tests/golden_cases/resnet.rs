@@ -1,20 +1,31 @@
 //! The encoders: outputs, batch-norm state and gradients, in training and evaluation mode.
 
 use super::each_case;
-use super::network::{Run, Setup, base, tensors};
+use super::network::{Run, Setup, base, tensors, without_branches};
 use super::viewmaker::first_filled;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use viewmaker_device::Device;
 use viewmaker_golden::{Case, GoldenError, Report};
 use viewmaker_net::zoo::{EncoderConfig, Projection, encoder};
 use viewmaker_ops::Mode;
 
 #[test]
 fn resnets() {
-    each_case("resnet18_small", check);
+    each_case("resnet18_small", |case| check(case, None));
 }
 
-fn check(case: &Case) -> Result<(), GoldenError> {
+/// The same on every device that is there, with the same tolerances: they were set by how far the original's
+/// own single precision is from its double precision, and a device adds the same products in another order.
+#[test]
+fn cuda_resnets() {
+    for device in Device::present() {
+        each_case("resnet18_small", |case| check(case, Some(&device)));
+    }
+}
+
+/// On the processor, or on a device.
+fn check(case: &Case, device: Option<&Device>) -> Result<(), GoldenError> {
     let x = case.f32("in.x")?;
     let small = case.parameter("kind").and_then(|v| v.as_str()) == Some("small");
     let config = EncoderConfig {
@@ -42,7 +53,11 @@ fn check(case: &Case) -> Result<(), GoldenError> {
         } else {
             Mode::Eval
         });
-        let run = setup.run();
+        let run = match device {
+            None => setup.run(),
+            Some(device) if setup.is_left_out_on(device) => return Ok(()),
+            Some(device) => setup.run_on(device),
+        };
         let (reference, like) = setup.run_references(&run);
         let prefix = format!("{mode}.");
         let compared = case.specs().filter(|(_, spec)| spec.role.is_compared());
@@ -66,7 +81,10 @@ fn check(case: &Case) -> Result<(), GoldenError> {
             }
         }
     }
-    print!("resnet ");
+    match device {
+        None => print!("resnet "),
+        Some(device) => print!("resnet on {} ", device.name()),
+    }
     report.finish()
 }
 
@@ -90,19 +108,6 @@ fn check_loss(case: &Case, prefix: &str, seed: &[f32], got: f64) -> Result<(), G
         each * weights
     );
     Ok(())
-}
-
-/// A single-precision gradient less what other branches of rectifiers changed in it. Among a million
-/// activations some lie within round-off of zero and take the other branch, which shifts a whole
-/// channel: `like` is the exact gradient along the branches that were taken, `double` along those
-/// of the exact pass.
-fn without_branches(single: &[f64], like: &[f64], double: &[f64]) -> Vec<f64> {
-    let shifts = like.iter().zip(double).map(|(like, double)| like - double);
-    single
-        .iter()
-        .zip(shifts)
-        .map(|(x, shift)| x - shift)
-        .collect()
 }
 
 fn result(name: &str, setup: &Setup, run: &Run, salt: u64) -> Option<Vec<f64>> {

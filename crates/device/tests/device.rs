@@ -15,7 +15,7 @@ fn add(device: &Device, a: &Span, b: &Span, out: &Span) -> Result<(), DeviceErro
 }
 
 #[test]
-fn memory_starts_as_zeros_and_spans_are_ranges_of_it() {
+fn cuda_memory_starts_as_zeros_and_spans_are_ranges_of_it() {
     for device in devices() {
         let buffer = device.alloc(1000).unwrap();
         assert_eq!(read(&buffer.all()), vec![0.0; 1000]);
@@ -40,7 +40,7 @@ fn memory_starts_as_zeros_and_spans_are_ranges_of_it() {
 
 #[test]
 #[should_panic(expected = "words 5..11 of a span of 10 words")]
-fn a_span_cannot_leave_its_buffer() {
+fn cuda_a_span_cannot_leave_its_buffer() {
     match devices().first() {
         Some(device) => drop(device.alloc(10).unwrap().span(5..11)),
         None => panic!("skipped: words 5..11 of a span of 10 words"),
@@ -48,7 +48,7 @@ fn a_span_cannot_leave_its_buffer() {
 }
 
 #[test]
-fn large_copies_arrive_though_their_source_changes_at_once() {
+fn cuda_large_copies_arrive_though_their_source_changes_at_once() {
     // More than one and more than two pieces of page-locked memory, and a few words.
     for device in devices() {
         for len in [1, 5000, (1 << 20) + 3, (5 << 20) / 2] {
@@ -77,7 +77,7 @@ fn large_copies_arrive_though_their_source_changes_at_once() {
 }
 
 #[test]
-fn a_graph_repeats_what_was_captured() {
+fn cuda_a_graph_repeats_what_was_captured() {
     for device in devices() {
         let (one, sum) = (place(&device, &[1.0; 300]), place(&device, &[0.0; 300]));
         let twice = place(&device, &[5.0; 300]);
@@ -103,7 +103,7 @@ fn a_graph_repeats_what_was_captured() {
 }
 
 #[test]
-fn a_capture_refuses_what_a_graph_cannot_hold() {
+fn cuda_a_capture_refuses_what_a_graph_cannot_hold() {
     for device in devices() {
         let span = place(&device, &[1.0; 4]);
         let refused = device.capture(|| device.upload(&span, &[0.0; 4]));
@@ -126,7 +126,7 @@ fn a_capture_refuses_what_a_graph_cannot_hold() {
 }
 
 #[test]
-fn events_measure_what_lies_between_them() {
+fn cuda_events_measure_what_lies_between_them() {
     for device in devices() {
         let (a, b) = (place(&device, &[1.0; 1000]), place(&device, &[0.0; 1000]));
         let start = device.event().unwrap();
@@ -140,7 +140,7 @@ fn events_measure_what_lies_between_them() {
 }
 
 #[test]
-fn a_source_that_does_not_compile_is_named_with_the_compilers_words() {
+fn cuda_a_source_that_does_not_compile_is_named_with_the_compilers_words() {
     static BROKEN: Source = Source {
         name: "broken.cu",
         text: "extern \"C\" __global__ void broken(float* x) {\n    x[0] = missing;\n}\n",

@@ -19,7 +19,7 @@ fn run(device: &Device, kernel: &Kernel, launch: Launch, args: Args) {
 }
 
 #[test]
-fn elementwise_kernels_do_their_arithmetic() {
+fn cuda_elementwise_kernels_do_their_arithmetic() {
     for device in devices() {
         for n in [1, 255, 256, 257, 10_001] {
             let (x, y) = (numbers(n, 1), numbers(n, 2));
@@ -91,7 +91,7 @@ fn uniform(seed: u64, stream: u32, step: u32, element: u64) -> f32 {
 }
 
 #[test]
-fn random_numbers_are_the_hosts_bit_for_bit() {
+fn cuda_random_numbers_are_the_hosts_bit_for_bit() {
     // Published known answer (Random123): zero counter and key.
     let words = [0x6627_e8d5_u32, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8];
     for (i, word) in words.into_iter().enumerate() {
@@ -141,7 +141,7 @@ fn transpose(device: &Device, from: &Span, to: &Span, [examples, rows, columns]:
 }
 
 #[test]
-fn layouts_there_and_back() {
+fn cuda_layouts_there_and_back() {
     for device in devices() {
         for (examples, channels, area) in [(1, 1, 1), (2, 3, 35), (3, 64, 49), (5, 33, 100)] {
             let x = numbers(examples * channels * area, 3);

@@ -26,7 +26,7 @@ fn read_u32(device: &Device, span: &viewmaker_device::Span) -> Vec<u32> {
 }
 
 #[test]
-fn every_thread_gets_the_same_sum_and_maximum() {
+fn cuda_every_thread_gets_the_same_sum_and_maximum() {
     let (blocks, per) = (5, 1777);
     let x = numbers(blocks * per, 4);
     for device in devices() {
@@ -67,7 +67,7 @@ fn every_thread_gets_the_same_sum_and_maximum() {
 }
 
 #[test]
-fn shuffles_move_values_between_lanes() {
+fn cuda_shuffles_move_values_between_lanes() {
     let x: Vec<u32> = (0..64).map(|i| i * i + 3).collect();
     for device in devices() {
         let input = device.alloc(64).unwrap().all();
@@ -96,7 +96,7 @@ fn shuffles_move_values_between_lanes() {
 }
 
 #[test]
-fn parts_of_a_warp_shuffle_on_their_own() {
+fn cuda_parts_of_a_warp_shuffle_on_their_own() {
     for device in devices() {
         let out = device.alloc(32).unwrap().all();
         run(
@@ -118,7 +118,7 @@ fn parts_of_a_warp_shuffle_on_their_own() {
 }
 
 #[test]
-fn dynamic_shared_memory_and_integer_atomics() {
+fn cuda_dynamic_shared_memory_and_integer_atomics() {
     let (blocks, threads) = (67, 200);
     let x = numbers(blocks * threads, 5);
     for device in devices() {
@@ -144,7 +144,7 @@ fn dynamic_shared_memory_and_integer_atomics() {
 }
 
 #[test]
-fn indices_have_three_dimensions() {
+fn cuda_indices_have_three_dimensions() {
     let launch = Launch {
         grid: [3, 2, 4],
         block: [5, 3, 2],
@@ -164,7 +164,7 @@ fn indices_have_three_dimensions() {
 }
 
 #[test]
-fn bfloat16_rounds_to_nearest_even() {
+fn cuda_bfloat16_rounds_to_nearest_even() {
     let cases = [
         (1.0, 1.0),
         (1.0 + 1.0 / 256.0, 1.0),

@@ -2,7 +2,7 @@
 
 use super::tests::{embeddings, error, family, hostile, wide};
 use super::*;
-use viewmaker_device::Device;
+use viewmaker_device::{Device, DeviceError, Span};
 
 /// The versions that the device can execute; what it cannot is said.
 fn versions(device: &Device) -> impl Iterator<Item = Version> {
@@ -18,30 +18,67 @@ fn versions(device: &Device) -> impl Iterator<Item = Version> {
     })
 }
 
-/// Loss and gradient, computed on `device`; the gradient's memory is full of NaN beforehand.
-fn gradient(
+/// What a device computes of a loss.
+struct Found {
+    loss: f32,
+    gradient: Vec<f32>,
+    /// The derivative with respect to the log of the scale, where no rows are constants.
+    of_scale: Option<f32>,
+}
+
+impl Found {
+    fn is_finite(&self) -> bool {
+        let all = self.gradient.iter().chain(&self.of_scale);
+        self.loss.is_finite() && all.into_iter().all(|x| x.is_finite())
+    }
+
+    fn bits(&self) -> Vec<u32> {
+        let all = self.gradient.iter().chain(&self.of_scale);
+        all.chain([&self.loss]).map(|x| x.to_bits()).collect()
+    }
+}
+
+/// Loss, gradient and derivative of the scale on `device`, in memory that is full of NaN beforehand. The
+/// gradient must be that of a backward pass without the scale, to the bit.
+fn compute(
     device: &Device,
     version: Version,
     contrast: &Contrast,
     z: &[f32],
     loss_grad: f32,
-) -> (f32, Vec<f32>) {
-    let run = || {
+) -> Found {
+    let run = || -> Result<Found, DeviceError> {
         let on_device = OnDevice::new(contrast.clone(), device, version)?;
-        let trained = contrast.trained() * contrast.dim();
-        let (input, grad, loss) = (
-            device.alloc(z.len())?.all(),
-            device.alloc(trained)?.all(),
-            device.alloc(1)?.all(),
-        );
-        let (mut value, mut gradient) = (vec![f32::NAN], vec![f32::NAN; trained]);
+        let input = device.alloc(z.len())?.all();
         device.upload(&input, z)?;
-        device.upload(&grad, &gradient)?;
+        let full_of_nan = |len| {
+            let span = device.alloc(len)?.all();
+            device.upload(&span, &vec![f32::NAN; len])?;
+            Ok::<_, DeviceError>(span)
+        };
+        let read = |span: &Span| {
+            let mut values = vec![0.0; span.len()];
+            device.download(span, &mut values)?;
+            Ok::<_, DeviceError>(values)
+        };
+        let trained = contrast.trained() * contrast.dim();
+        let (grad, loss) = (full_of_nan(trained)?, full_of_nan(1)?);
         on_device.forward(&input, &loss)?;
         on_device.backward(loss_grad, &grad)?;
-        device.download(&loss, &mut value)?;
-        device.download(&grad, &mut gradient)?;
-        Ok::<_, viewmaker_device::DeviceError>((value[0], gradient))
+        let mut found = Found {
+            loss: read(&loss)?[0],
+            gradient: read(&grad)?,
+            of_scale: None,
+        };
+        if contrast.trained() == contrast.rows() {
+            let (grad, of_scale) = (full_of_nan(trained)?, full_of_nan(1)?);
+            on_device.backward_with_scale(loss_grad, &grad, &of_scale)?;
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let same = bits(&read(&grad)?) == bits(&found.gradient);
+            assert!(same, "{device:?} {version:?}: the scale changed a gradient");
+            found.of_scale = Some(read(&of_scale)?[0]);
+        }
+        Ok(found)
     };
     run().unwrap_or_else(|error| panic!("{device:?} {version:?}: {error}"))
 }
@@ -56,9 +93,10 @@ fn kernels_agree_with_the_reference() {
                 for (name, contrast) in family(pairs, dim, t) {
                     let want = reference_loss(&contrast, &wide(&z));
                     let slopes = reference_gradient(&contrast, &wide(&z), -1.5);
+                    let of_scale = -1.5 * reference_scale_gradient(&contrast, &wide(&z));
                     for version in versions(&device) {
                         let case = format!("{device:?} {version:?} {name} {pairs}×{dim} t={t}");
-                        let (loss, grad) = gradient(&device, version, &contrast, &z, -1.5);
+                        let found = compute(&device, version, &contrast, &z, -1.5);
                         // Per unit of 1/t: logits in single precision, or of components rounded to 8
                         // bits, whose errors of up to 2⁻⁹ mostly cancel in a sum.
                         let (logit, weight) = match version {
@@ -66,10 +104,14 @@ fn kernels_agree_with_the_reference() {
                             Version::V3 => (2e-3, 1e-2 * f64::from(1.0 / t).max(1.0).sqrt()),
                         };
                         let allowed = logit * f64::from(1.0 + 1.0 / t);
-                        let off = (f64::from(loss) - want).abs();
+                        let off = (f64::from(found.loss) - want).abs();
                         assert!(off < allowed, "{case}: loss off by {off:e}");
-                        let off = error(&grad, &slopes);
+                        let off = error(&found.gradient, &slopes);
                         assert!(off < weight, "{case}: gradient off by {off:e}");
+                        // Weighted logits, where the weights are off as well.
+                        let off = found.of_scale.map(|s| (f64::from(s) - of_scale).abs());
+                        let off = off.unwrap_or(0.0);
+                        assert!(off < 2.0 * allowed, "{case}: scale off by {off:e}");
                     }
                 }
             }
@@ -84,8 +126,8 @@ fn kernels_are_finite_for_every_finite_input() {
             for t in [1e-4, 0.07, 1e4] {
                 for (name, contrast) in family(3, 5, t) {
                     for version in versions(&device) {
-                        let (loss, grad) = gradient(&device, version, &contrast, z, 1.0);
-                        let finite = loss.is_finite() && grad.iter().all(|g| g.is_finite());
+                        let found = compute(&device, version, &contrast, z, 1.0);
+                        let finite = found.is_finite();
                         assert!(finite, "{device:?} {version:?} {name} of {input}, t={t}");
                     }
                 }
@@ -100,12 +142,38 @@ fn kernels_give_the_same_bits_again() {
     for device in Device::present() {
         for (name, contrast) in family(40, 20, 0.1) {
             for version in versions(&device) {
-                let bits = || {
-                    let (loss, grad) = gradient(&device, version, &contrast, &z, 1.0);
-                    let bits: Vec<u32> = grad.iter().map(|x| x.to_bits()).collect();
-                    (loss.to_bits(), bits)
-                };
+                let bits = || compute(&device, version, &contrast, &z, 1.0).bits();
                 assert!(bits() == bits(), "{device:?} {version:?} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_smallest_losses_are_finite_with_their_scale() {
+    for device in Device::present() {
+        for (input, x) in [("zero", 0.0), ("constant", 1.0), ("huge", -1e38)] {
+            for t in [1e-4, 0.07, 1e4] {
+                let losses = [
+                    Contrast::clip(1, 1, t),
+                    Contrast::ntxent(1, 1, t),
+                    Contrast::supcon(&[0, 0], 1, t),
+                    Contrast::supcon(&[0, 1], 1, t),
+                    Contrast::clip(2, 1, t),
+                ];
+                for contrast in losses.map(|contrast| contrast.expect("a valid loss")) {
+                    let z = vec![x; contrast.rows()];
+                    let want = reference_scale_gradient(&contrast, &wide(&z));
+                    for version in versions(&device) {
+                        let found = compute(&device, version, &contrast, &z, 1.0);
+                        let case = format!("{device:?} {version:?} {contrast:?} of {input}");
+                        assert!(found.is_finite(), "{case}");
+                        // Exponentials of logits that are off by 24 bits of 1/t, times logits of 1/t.
+                        let off = found.of_scale.map(|s| (f64::from(s) - want).abs());
+                        let allowed = 1e-6 + 1e-7 / f64::from(t).powi(2);
+                        assert!(off.is_some_and(|off| off <= allowed), "{case}: {off:?}");
+                    }
+                }
             }
         }
     }

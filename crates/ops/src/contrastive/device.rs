@@ -68,6 +68,8 @@ pub struct OnDevice {
     losses: Buffer,
     log_sums: Buffer,
     positive_weights: Buffer,
+    /// What every row adds to the derivative of a scale; empty where some rows are constants.
+    scale_terms: Buffer,
 }
 
 impl OnDevice {
@@ -85,6 +87,10 @@ impl OnDevice {
             Version::V1 | Version::V2 => 0,
             Version::V3 => rows * words(contrast.dim),
         };
+        let scale_terms = match contrast.trained == rows {
+            true => rows,
+            false => 0,
+        };
         let positives = device.alloc(queries)?;
         let indices: Vec<u32> = match &contrast.positives {
             Positives::Keys(rows) => rows.iter().map(|&row| row as u32).collect(),
@@ -99,6 +105,7 @@ impl OnDevice {
             losses: device.alloc(queries)?,
             log_sums: device.alloc(queries)?,
             positive_weights: device.alloc(queries)?,
+            scale_terms: device.alloc(scale_terms)?,
             device: device.clone(),
             version,
             apart: Apart::of(&contrast, device)?,
@@ -149,12 +156,6 @@ impl OnDevice {
                 forward.i32(rows as i32).i32(words(dim) as i32),
             ),
         };
-        let mean = Args::new()
-            .span(&self.losses.all())
-            .i32(queries as i32)
-            .i32(self.contrast.counted() as i32)
-            .f32(self.contrast.offset as f32)
-            .span(loss);
         let round = Args::new()
             .span(&self.unit.all())
             .span(&self.halves.all())
@@ -163,8 +164,7 @@ impl OnDevice {
             .i32(words(dim) as i32);
         // SAFETY: each list has the kernel's parameters in their order. The kernels read and write
         // rows × dim elements of z and unit, rows × words of the halves, one element a row or query of
-        // the others, and the rows that positives and keys name, which `Contrast` keeps below `rows`;
-        // `mean` reads one element a query and writes one.
+        // the others, and the rows that positives and keys name, which `Contrast` keeps below `rows`.
         unsafe {
             let warps = Launch::over(32 * rows);
             self.device.launch(&NORMALISE, warps, normalise)?;
@@ -173,17 +173,16 @@ impl OnDevice {
                 self.device.launch(&ROUND_ROWS, launch, round)?;
             }
             self.device.launch(kernel, launch, self.settings(forward))?;
-            if let Some(apart) = &self.apart {
-                apart.finish(&self.device, &self.unit.all(), &self.outcome())?;
-            }
-            let one_block = Launch::linear(1, Launch::THREADS);
-            self.device.launch(&MEAN, one_block, mean)
         }
+        if let Some(apart) = &self.apart {
+            apart.finish(&self.device, &self.unit.all(), &self.outcome())?;
+        }
+        let (counted, offset) = (self.contrast.counted(), self.contrast.offset as f32);
+        self.mean(&self.losses.all(), counted, offset, loss)
     }
 
     /// Writes the gradient of the last [`Self::forward`] with respect to the trained rows of z, times
-    /// `loss_grad`. There are no kernels for the derivative with respect to a learned scale, which
-    /// [`Contrast::backward_with_scale`] has.
+    /// `loss_grad`.
     ///
     /// # Errors
     /// When a kernel does not compile or start.
@@ -191,6 +190,36 @@ impl OnDevice {
     /// # Panics
     /// When `grad` does not have `trained · dim` elements.
     pub fn backward(&self, loss_grad: f32, grad: &Span) -> Result<(), DeviceError> {
+        self.unit_gradient(grad)?;
+        self.project(loss_grad, grad, None)
+    }
+
+    /// [`Self::backward`], and the derivative with respect to the logarithm of the scale 1/t, times
+    /// `loss_grad`, to `scale_grad`, one word; [`Contrast::backward_with_scale`] on the processor.
+    ///
+    /// # Errors
+    /// As [`Self::backward`].
+    ///
+    /// # Panics
+    /// As [`Self::backward`], where some rows are constants, and when `scale_grad` has another length.
+    pub fn backward_with_scale(
+        &self,
+        loss_grad: f32,
+        grad: &Span,
+        scale_grad: &Span,
+    ) -> Result<(), DeviceError> {
+        let Contrast { rows, trained, .. } = self.contrast;
+        assert_eq!(trained, rows, "trained rows");
+        assert_eq!(scale_grad.len(), 1, "elements of scale_grad");
+        let terms = self.scale_terms.all();
+        self.unit_gradient(grad)?;
+        self.project(loss_grad, grad, Some(&terms))?;
+        // Every logit is in the terms of its query and of its key.
+        self.mean(&terms, 2, 0.0, scale_grad)
+    }
+
+    /// Writes the gradient with respect to the trained unit rows, without the factor 1/(queries · t).
+    fn unit_gradient(&self, grad: &Span) -> Result<(), DeviceError> {
         let Contrast {
             rows, trained, dim, ..
         } = self.contrast;
@@ -219,27 +248,68 @@ impl OnDevice {
                 (&BACKWARD_V3, tiled(WARPS_THREADS), backward)
             }
         };
-        let counted = self.contrast.counted();
-        let scale = loss_grad / (counted as f32 * self.contrast.temperature);
+        // SAFETY: the list has the kernel's parameters in their order; the kernel touches rows × dim
+        // elements of unit, trained × dim of grad, rows × words of the halves, and one element a query of
+        // the others.
+        unsafe {
+            self.device
+                .launch(kernel, launch, self.settings(backward))?;
+        }
+        match &self.apart {
+            Some(apart) => {
+                let weights = self.positive_weights.all();
+                apart.attract(&self.device, &self.unit.all(), &weights, grad)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Turns [`Self::unit_gradient`] into the gradient with respect to the rows of z, and writes the terms
+    /// of a scale's derivative where they are wanted.
+    fn project(
+        &self,
+        loss_grad: f32,
+        grad: &Span,
+        scale_terms: Option<&Span>,
+    ) -> Result<(), DeviceError> {
+        let Contrast { trained, dim, .. } = self.contrast;
+        let scale = loss_grad / (self.contrast.counted() as f32 * self.contrast.temperature);
         let project = Args::new()
             .span(&self.unit.all())
             .span(&self.inverse_lengths.all())
             .f32(scale)
             .span(grad)
+            .maybe(scale_terms)
             .i32(trained as i32)
             .i32(dim as i32);
-        // SAFETY: each list has the kernel's parameters in their order; the kernels touch rows × dim
-        // elements of unit, trained × dim of grad, rows × words of the halves, and one element a row or
-        // query of the others.
+        // SAFETY: the list has the kernel's parameters in their order; the kernel reads trained × dim
+        // elements of unit and trained inverse lengths, and writes trained × dim elements of grad and, where
+        // they are wanted, `trained` terms: the buffer has one for every row, and all rows are trained.
         unsafe {
             self.device
-                .launch(kernel, launch, self.settings(backward))?;
-            if let Some(apart) = &self.apart {
-                let weights = self.positive_weights.all();
-                apart.attract(&self.device, &self.unit.all(), &weights, grad)?;
-            }
-            let warps = Launch::over(32 * trained);
-            self.device.launch(&PROJECT, warps, project)
+                .launch(&PROJECT, Launch::over(32 * trained), project)
+        }
+    }
+
+    /// Writes Σ values / `counted` + `offset` to `out`, one word.
+    fn mean(
+        &self,
+        values: &Span,
+        counted: usize,
+        offset: f32,
+        out: &Span,
+    ) -> Result<(), DeviceError> {
+        let mean = Args::new()
+            .span(values)
+            .i32(values.len() as i32)
+            .i32(counted as i32)
+            .f32(offset)
+            .span(out);
+        // SAFETY: the list has the kernel's parameters in their order; it reads every element of values
+        // and writes one.
+        unsafe {
+            self.device
+                .launch(&MEAN, Launch::linear(1, Launch::THREADS), mean)
         }
     }
 

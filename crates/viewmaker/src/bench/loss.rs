@@ -8,23 +8,74 @@ use viewmaker_device::{Device, DeviceError};
 use viewmaker_ops::contrastive::{Contrast, ContrastError, OnDevice, Version};
 use viewmaker_ops::random::Philox;
 
-/// A loss by its name: the geometry for `[z1; z2]` with so many pairs, components, and a temperature.
-type Form = fn(usize, usize, f32) -> Result<Contrast, ContrastError>;
+/// A loss, and how a number of embeddings is divided for it.
+#[derive(Debug)]
+pub struct Loss {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its geometry for so many embeddings, components, and a temperature.
+    form: fn(usize, usize, f32) -> Result<Contrast, ContrastError>,
+    /// How many embeddings there are for each pair of an embedding and its partner.
+    per_pair: usize,
+    /// Whether a backward pass differentiates with respect to the scale 1/t as well.
+    learned_scale: bool,
+}
 
-/// The losses that have a streaming form on every device.
-pub const LOSSES: &[(&str, Form)] = &[
-    ("viewmaker-simclr", Contrast::viewmaker_simclr),
-    ("ntxent", Contrast::ntxent),
-    ("dcl", Contrast::dcl),
-    ("infonce", Contrast::infonce),
+/// The losses that have a streaming form on every device. Most are of two views, one half of the
+/// embeddings each; in addition:
+///
+/// - `moco`: a quarter (rounded down) are queries, as many are their keys, and the rest, half of all, is the
+///   queue; keys and queue are constants.
+/// - `clip`: the scale is learned, so that a backward pass has its derivative, too.
+/// - `supcon`: every four successive examples are of one class, which has eight embeddings in both views; the
+///   last class may be smaller.
+pub const LOSSES: &[Loss] = &[
+    Loss::of_views("viewmaker-simclr", |n, dim, t| {
+        Contrast::viewmaker_simclr(n / 2, dim, t)
+    }),
+    Loss::of_views("ntxent", |n, dim, t| Contrast::ntxent(n / 2, dim, t)),
+    Loss::of_views("dcl", |n, dim, t| Contrast::dcl(n / 2, dim, t)),
+    Loss::of_views("infonce", |n, dim, t| Contrast::infonce(n / 2, dim, t)),
+    Loss {
+        per_pair: 4,
+        ..Loss::of_views("moco", |n, dim, t| {
+            Contrast::moco(n / 4, n - 2 * (n / 4), dim, t)
+        })
+    },
+    Loss {
+        learned_scale: true,
+        ..Loss::of_views("clip", |n, dim, t| Contrast::clip(n / 2, dim, t))
+    },
+    Loss::of_views("supcon", |n, dim, t| Contrast::supcon(&classes(n), dim, t)),
 ];
+
+impl Loss {
+    const fn of_views(
+        name: &'static str,
+        form: fn(usize, usize, f32) -> Result<Contrast, ContrastError>,
+    ) -> Self {
+        Self {
+            name,
+            form,
+            per_pair: 2,
+            learned_scale: false,
+        }
+    }
+}
+
+/// The class of every one of `embeddings` of two views.
+fn classes(embeddings: usize) -> Vec<usize> {
+    const EXAMPLES: usize = 4;
+    let examples = embeddings / 2;
+    (0..embeddings).map(|i| i % examples / EXAMPLES).collect()
+}
 
 /// One loss of one size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Work {
     /// Name in [`LOSSES`].
     pub loss: &'static str,
-    /// Embeddings of both views together; an even number.
+    /// All embeddings together; an even number, 4 at least.
     pub embeddings: usize,
     /// Components of an embedding.
     pub dim: usize,
@@ -55,22 +106,25 @@ pub struct Measured {
 }
 
 impl Work {
+    fn loss(&self) -> Result<&'static Loss> {
+        let loss = LOSSES.iter().find(|loss| loss.name == self.loss);
+        loss.ok_or_else(|| Error::usage(format!("no loss {}", self.loss)))
+    }
+
     fn contrast(&self) -> Result<Contrast> {
-        let form = LOSSES.iter().find(|(name, _)| *name == self.loss);
-        let (_, form) = form.ok_or_else(|| Error::usage(format!("no loss {}", self.loss)))?;
-        form(self.embeddings / 2, self.dim, self.temperature)
+        (self.loss()?.form)(self.embeddings, self.dim, self.temperature)
             .map_err(|error| Error::usage(error.to_string()))
     }
 
-    /// Two views that have something in common: the second is the first and as much noise.
-    fn embeddings(&self) -> Vec<f32> {
-        let half = self.embeddings / 2 * self.dim;
-        let mut z = vec![0.0; 2 * half];
+    /// Rows whose partners have something in common with them, being the same and as much noise.
+    fn embeddings(&self) -> Result<Vec<f32>> {
+        let pairs = self.embeddings / self.loss()?.per_pair * self.dim;
+        let mut z = vec![0.0; self.embeddings * self.dim];
         Philox::new(0, 1, 0).fill_uniform(&mut z);
         z.iter_mut().for_each(|x| *x -= 0.5);
-        let (first, second) = z.split_at_mut(half);
-        second.iter_mut().zip(first).for_each(|(y, x)| *y += *x);
-        z
+        let (first, others) = z.split_at_mut(pairs);
+        others.iter_mut().zip(first).for_each(|(y, x)| *y += *x);
+        Ok(z)
     }
 
     /// Measures on the processor.
@@ -78,14 +132,19 @@ impl Work {
     /// # Errors
     /// When the sizes make no loss.
     pub fn on_cpu(&self) -> Result<Measured> {
-        let (contrast, z) = (self.contrast()?, self.embeddings());
-        let mut grad = vec![0.0; z.len()];
+        let (contrast, z) = (self.contrast()?, self.embeddings()?);
+        let learned_scale = self.loss()?.learned_scale;
+        let mut grad = vec![0.0; contrast.trained() * contrast.dim()];
         let (mut forward, mut both, mut value) = (Vec::new(), Vec::new(), 0.0);
         for repeat in 0..=self.repeats {
             let start = Instant::now();
             let (loss, saved) = contrast.forward(&z);
             let middle = start.elapsed();
-            contrast.backward(&saved, 1.0, &mut grad);
+            if learned_scale {
+                contrast.backward_with_scale(&saved, 1.0, &mut grad);
+            } else {
+                contrast.backward(&saved, 1.0, &mut grad);
+            }
             let end = start.elapsed();
             value = loss;
             if repeat > 0 {
@@ -101,33 +160,37 @@ impl Work {
     /// # Errors
     /// When the sizes make no loss, or the device fails.
     pub fn on_device(&self, device: &Device, version: Version) -> Result<Measured> {
-        let contrast = self.contrast()?;
         let failed = |error: DeviceError| Error::failure(error.to_string());
-        let (forward, both, value) = self.times(contrast, device, version).map_err(failed)?;
+        let (contrast, z) = (self.contrast()?, self.embeddings()?);
+        let learned_scale = self.loss()?.learned_scale;
+        let grad = contrast.trained() * contrast.dim();
+        let on_device = OnDevice::new(contrast, device, version).map_err(failed)?;
+        let times = self.times(device, &on_device, (&z, grad), learned_scale);
+        let (forward, both, value) = times.map_err(failed)?;
         let kernels = Some(format!("{version:?}").to_lowercase());
         self.measured(device.name().to_owned(), kernels, (&forward, &both), value)
     }
 
+    /// Seconds of forward passes and of both passes, and the loss.
     fn times(
         &self,
-        contrast: Contrast,
         device: &Device,
-        version: Version,
+        on_device: &OnDevice,
+        (z, grad): (&[f32], usize),
+        learned_scale: bool,
     ) -> Result<(Vec<f64>, Vec<f64>, f32), DeviceError> {
-        let z = self.embeddings();
-        let on_device = OnDevice::new(contrast, device, version)?;
-        let (input, grad, loss) = (
-            device.alloc(z.len())?.all(),
-            device.alloc(z.len())?.all(),
-            device.alloc(1)?.all(),
-        );
-        device.upload(&input, &z)?;
+        let (input, grad) = (device.alloc(z.len())?.all(), device.alloc(grad)?.all());
+        let (loss, of_scale) = (device.alloc(1)?.all(), device.alloc(1)?.all());
+        device.upload(&input, z)?;
         let (mut forward, mut both) = (Vec::new(), Vec::new());
         for repeat in 0..=self.repeats {
             let start = device.event()?;
             on_device.forward(&input, &loss)?;
             let middle = device.event()?;
-            on_device.backward(1.0, &grad)?;
+            match learned_scale {
+                true => on_device.backward_with_scale(1.0, &grad, &of_scale)?,
+                false => on_device.backward(1.0, &grad)?,
+            }
             let end = device.event()?;
             if repeat > 0 {
                 forward.push(middle.since(&start)?.as_secs_f64());
@@ -156,5 +219,58 @@ impl Work {
             flops: self.contrast()?.flops(),
             value,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use viewmaker_ops::contrastive::reference_loss;
+
+    fn works(embeddings: usize) -> impl Iterator<Item = Work> {
+        LOSSES.iter().map(move |loss| Work {
+            loss: loss.name,
+            embeddings,
+            dim: 6,
+            temperature: 0.5,
+            repeats: 1,
+        })
+    }
+
+    #[test]
+    fn every_loss_divides_all_embeddings() {
+        for embeddings in [4, 6, 10, 24] {
+            for work in works(embeddings) {
+                let contrast = work.contrast().unwrap();
+                assert_eq!(contrast.rows(), embeddings, "{work:?}");
+                let constants = if work.loss == "moco" {
+                    embeddings - embeddings / 4
+                } else {
+                    0
+                };
+                assert_eq!(contrast.trained(), embeddings - constants, "{work:?}");
+            }
+        }
+        assert_eq!(classes(12), [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn cuda_losses_have_the_values_of_the_reference() {
+        for work in works(10) {
+            let z = work.embeddings().unwrap();
+            let wide: Vec<f64> = z.iter().map(|x| f64::from(*x)).collect();
+            let want = reference_loss(&work.contrast().unwrap(), &wide);
+            let mut found = vec![work.on_cpu().unwrap()];
+            for device in Device::present() {
+                let versions = Version::ALL.into_iter().filter(|v| v.runs_on(&device));
+                found.extend(versions.map(|version| work.on_device(&device, version).unwrap()));
+            }
+            for measured in found {
+                // Logits of up to 2, of components rounded to 8 bits in the version on tensor cores.
+                let off = (f64::from(measured.value) - want).abs();
+                assert!(off < 1e-2, "{measured:?} instead of {want}");
+                assert!(measured.flops > 0, "{measured:?}");
+            }
+        }
     }
 }

@@ -34,6 +34,10 @@ enum What {
 /// Prints the median and the extremes of a forward pass and of a forward and a backward pass, and the
 /// speed of the products that similarities take in the forward pass (a backward pass takes at least
 /// twice as many). Times on a card are those of its own clock.
+///
+/// The embeddings are two views of examples, one half each. For moco a quarter of them are queries, as many
+/// are their keys, and the rest is the queue; only queries get a gradient. For clip the scale is learned: a
+/// backward pass has its derivative, too. For supcon four examples, with both views, make a class.
 #[derive(Debug, Args)]
 #[command(after_help = LOSS_EXAMPLES)]
 struct LossArgs {
@@ -42,9 +46,9 @@ struct LossArgs {
     device: Device,
     /// Losses, with commas between them; without it all.
     #[arg(long, value_name = "NAME", value_delimiter = ',',
-          value_parser = PossibleValuesParser::new(LOSSES.iter().map(|(name, _)| *name)))]
+          value_parser = PossibleValuesParser::new(LOSSES.iter().map(|loss| loss.name)))]
     objective: Vec<String>,
-    /// Embeddings of both views together, with commas between several.
+    /// Embeddings, all together, with commas between several; even numbers.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1024,4096",
           value_parser = RangedU64ValueParser::<usize>::new().range(4..=1 << 22))]
     embeddings: Vec<usize>,
@@ -151,7 +155,7 @@ fn step(args: &StepArgs) -> Result<()> {
 
 fn loss(args: LossArgs) -> Result<()> {
     if let Some(odd) = args.embeddings.iter().find(|n| !n.is_multiple_of(2)) {
-        let message = format!("--embeddings {odd}: two views make an even number");
+        let message = format!("--embeddings {odd}: expected an even number, as two views make");
         return Err(Error::usage(message));
     }
     let device = open(args.device)?;
@@ -184,7 +188,7 @@ fn loss(args: LossArgs) -> Result<()> {
 /// Every combination that was asked for.
 fn works(args: &LossArgs) -> Vec<Work> {
     let wanted = |name: &str| args.objective.is_empty() || args.objective.iter().any(|o| o == name);
-    let losses = LOSSES.iter().map(|(name, _)| *name).filter(|n| wanted(n));
+    let losses = LOSSES.iter().map(|loss| loss.name).filter(|n| wanted(n));
     let work = |loss, embeddings| Work {
         loss,
         embeddings,
