@@ -7,6 +7,7 @@
 
 pub mod update;
 
+use crate::conv2d::Version;
 use crate::{Dims, Mode};
 use std::fmt;
 use std::str::FromStr;
@@ -73,6 +74,9 @@ pub struct Forward<'a> {
     pub device: &'a Device,
     /// How products are computed.
     pub precision: Precision,
+    /// The kernels of convolutions and fully connected layers, whatever the precision: for measuring and
+    /// for tests. `None` leaves them to precision and shapes.
+    pub convolution: Option<Version>,
     /// Training or evaluation.
     pub mode: Mode,
     /// Shapes of the inputs.
@@ -100,6 +104,9 @@ pub struct Backward<'a> {
     pub device: &'a Device,
     /// How products are computed.
     pub precision: Precision,
+    /// The kernels of convolutions and fully connected layers, whatever the precision: for measuring and
+    /// for tests. `None` leaves them to precision and shapes.
+    pub convolution: Option<Version>,
     /// Mode of the forward pass that is differentiated.
     pub mode: Mode,
     /// Shapes of the inputs.
