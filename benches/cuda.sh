@@ -24,9 +24,10 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | 
 date -u +%Y-%m-%d >>"$out/card.txt"
 
 failed=0
+# What is announced must not end up in a file of results.
 step() {
-  echo "== $*"
-  "$@" || { echo "failed: $*"; failed=1; }
+  echo "== $*" >&2
+  "$@" || { echo "failed: $*" >&2; failed=1; }
 }
 
 # Without a C++ compiler on the path the emulator steps aside, and only the card is tested.
@@ -47,6 +48,8 @@ fi
 step "$VIEWMAKER" bench loss --device cuda --objective "$losses" --embeddings "$sizes" --json \
   >"$out/cuda-loss.json"
 for batch in ${batches//,/ }; do
+  step "$VIEWMAKER" bench conv --config configs/cifar10.toml --device cuda --json \
+    --set train.batch_size="$batch" >>"$out/cuda-conv.jsonl"
   for precision in f32 bf16; do
     step "$VIEWMAKER" bench step --config configs/cifar10.toml --device cuda --json \
       --set train.batch_size="$batch" --set precision="$precision" >>"$out/cuda-step.jsonl"

@@ -3,10 +3,36 @@
 //
 // A group is a rows × channels matrix that is normalised together: the whole batch, or one example. Sums
 // over rows are made of partial sums of `share` rows each, which are combined in order.
+//
+//   v1  a thread reads one channel
+//   v2  a thread reads four neighbouring channels at once: channels are a multiple of four, and every
+//       pointer to elements or to channels is one of 16 bytes
 #include "common.cuh"
 
-constexpr int LANES = 32;  // channels of a block
-constexpr int LINES = 8;   // rows that a block reads at a time
+constexpr int LANES = 32;  // channels of a block that sums
+constexpr int WARPS = 8;   // and its warps
+
+// W neighbours in memory.
+template <int W>
+struct Channels {
+    float at[W];
+
+    __device__ __forceinline__ static Channels read(const float* from) {
+        if constexpr (W == 4) {
+            float4 all = *reinterpret_cast<const float4*>(from);
+            return {{all.x, all.y, all.z, all.w}};
+        } else {
+            return {{*from}};
+        }
+    }
+    __device__ __forceinline__ void write(float* to) const {
+        if constexpr (W == 4) {
+            *reinterpret_cast<float4*>(to) = {at[0], at[1], at[2], at[3]};
+        } else {
+            *to = at[0];
+        }
+    }
+};
 
 // The rectifier: 0 none, 1 max(x, 0), 2 `slope` · x where negative.
 __device__ __forceinline__ float rectified(float x, int kind, float slope) {
@@ -21,20 +47,45 @@ __device__ __forceinline__ float through_rectifier(float x, float grad, int kind
 }
 
 // Which part of which group a block computes: grid.x are tiles of channels of all groups, grid.y are
-// shares of rows.
+// shares of rows. A thread takes W channels of every LINES-th row.
+template <int W>
 struct Part {
+    static constexpr int LINES = WARPS * W;
     int group, channel, first, last;
     u64 place;  // of the part's sums, two for each channel
 
     __device__ __forceinline__ Part(int rows, int channels, int share) {
         int tiles = ceil_div(channels, LANES), chunk = int(blockIdx.y);
         group = int(blockIdx.x) / tiles;
-        channel = int(blockIdx.x) % tiles * LANES + int(threadIdx.x) % LANES;
-        first = chunk * share;
-        last = first + share < rows ? first + share : rows;
+        channel = int(blockIdx.x) % tiles * LANES + int(threadIdx.x) % (LANES / W) * W;
+        first = chunk * share + int(threadIdx.x) / (LANES / W);
+        last = chunk * share + share < rows ? chunk * share + share : rows;
         place = (u64(group) * gridDim.y + u64(chunk)) * 2 * u64(channels);
     }
 };
+
+// Combines what the threads of a block found for their W channels, line after line as a tree within a warp
+// and then warp after warp: thread c < 32 returns the result of the block's channel c. All threads must
+// call it.
+template <int W, class T>
+__device__ __forceinline__ T combined(T (&own)[W]) {
+    __shared__ T parts[WARPS][LANES];
+    int lane = lane_index();
+#pragma unroll
+    for (int w = 0; w < W; ++w) {
+#pragma unroll
+        for (int distance = LANES / W; distance < WARP_SIZE; distance *= 2) {
+            own[w] = T::combine(own[w], own[w].from_lane(distance));
+        }
+        if (lane < LANES / W) parts[warp_index()][lane * W + w] = own[w];
+    }
+    __syncthreads();
+    T all = parts[0][lane];
+    if (warp_index() == 0) {
+        for (int warp = 1; warp < WARPS; ++warp) all = T::combine(all, parts[warp][lane]);
+    }
+    return all;
+}
 
 // Mean and sum of squared deviations of some numbers.
 struct Moments {
@@ -47,36 +98,56 @@ struct Moments {
         float off = b.mean - a.mean, share = b.count / count;
         return {count, a.mean + off * share, a.squares + b.squares + off * off * a.count * share};
     }
+    // Those of the lane so far behind.
+    __device__ __forceinline__ Moments from_lane(int distance) const {
+        return {__shfl_xor_sync(FULL_WARP, count, distance), __shfl_xor_sync(FULL_WARP, mean, distance),
+                __shfl_xor_sync(FULL_WARP, squares, distance)};
+    }
 };
 
 // partials = mean and sum of squared deviations of every channel over a share of rows. A thread sums
-// differences from its first number, so that a large mean costs no digits.
-extern "C" __global__ void __launch_bounds__(LANES * LINES)
-    moments(const float* x, float* partials, int rows, int channels, int share) {
-    __shared__ Moments parts[LINES][LANES];
-    Part part(rows, channels, share);
-    int lane = int(threadIdx.x) % LANES, line = int(threadIdx.x) / LANES;
-    Moments own = {0.0f, 0.0f, 0.0f};
-    if (part.channel < channels && part.first + line < part.last) {
+// differences from its first numbers, so that a large mean costs no digits.
+template <int W>
+__device__ __forceinline__ void partial_moments(const float* x, float* partials, int rows, int channels, int share) {
+    Part<W> part(rows, channels, share);
+    Moments own[W] = {};
+    if (part.channel < channels && part.first < part.last) {
         const float* from = x + u64(part.group) * u64(rows) * u64(channels) + u64(part.channel);
-        float shift = from[u64(part.first + line) * u64(channels)], sum = 0.0f, squares = 0.0f;
-        for (int row = part.first + line; row < part.last; row += LINES) {
-            float off = from[u64(row) * u64(channels)] - shift;
-            sum += off;
-            squares += off * off;
-            own.count += 1.0f;
+        Channels<W> shift = Channels<W>::read(from + u64(part.first) * u64(channels));
+        for (int row = part.first; row < part.last; row += Part<W>::LINES) {
+            Channels<W> value = Channels<W>::read(from + u64(row) * u64(channels));
+#pragma unroll
+            for (int w = 0; w < W; ++w) {
+                float off = value.at[w] - shift.at[w];
+                own[w].mean += off;
+                own[w].squares += off * off;
+                own[w].count += 1.0f;
+            }
         }
-        float mean = sum / own.count;
-        own.mean = shift + mean;
-        own.squares = fmaxf(squares - sum * mean, 0.0f);
+        // The sums become moments.
+#pragma unroll
+        for (int w = 0; w < W; ++w) {
+            float sum = own[w].mean, mean = sum / own[w].count;
+            own[w].mean = shift.at[w] + mean;
+            own[w].squares = fmaxf(own[w].squares - sum * mean, 0.0f);
+        }
     }
-    parts[line][lane] = own;
-    __syncthreads();
-    if (line == 0 && part.channel < channels) {
-        for (int i = 1; i < LINES; ++i) own = Moments::combine(own, parts[i][lane]);
-        partials[part.place + u64(part.channel)] = own.mean;
-        partials[part.place + u64(channels + part.channel)] = own.squares;
+    Moments all = combined<W>(own);
+    int channel = int(blockIdx.x) % ceil_div(channels, LANES) * LANES + int(threadIdx.x);
+    if (threadIdx.x < LANES && channel < channels) {
+        partials[part.place + u64(channel)] = all.mean;
+        partials[part.place + u64(channels + channel)] = all.squares;
     }
+}
+
+extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
+    moments(const float* x, float* partials, int rows, int channels, int share) {
+    partial_moments<1>(x, partials, rows, channels, share);
+}
+
+extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
+    moments_v2(const float* x, float* partials, int rows, int channels, int share) {
+    partial_moments<4>(x, partials, rows, channels, share);
 }
 
 // Moves a running statistic towards the batch's; a value beyond the range does not make it infinite.
@@ -124,73 +195,130 @@ extern "C" __global__ void running_moments(const float* running_mean, const floa
     saved[channels + channel] = float(1.0 / sqrt(double(running_variance[channel]) + double(epsilon)));
 }
 
-// What normalises an element.
-struct Channel {
-    float mean, inverse, weight, bias;
+// What normalises W neighbouring channels of a group.
+template <int W>
+struct Normal {
+    Channels<W> mean, inverse, weight, bias;
 
-    __device__ __forceinline__ Channel(const float* saved, const float* weights, const float* biases, unsigned at,
-                                       unsigned group_size, unsigned channels) {
-        unsigned channel = at % channels;
-        const float* own = saved + u64(at / group_size) * 2 * channels;
-        mean = own[channel];
-        inverse = own[channels + channel];
-        weight = weights[channel];
-        bias = biases[channel];
+    // `saved` are the group's statistics.
+    __device__ __forceinline__ Normal(const float* saved, const float* weights, const float* biases, unsigned channel,
+                                      unsigned channels)
+        : mean(Channels<W>::read(saved + channel)),
+          inverse(Channels<W>::read(saved + channels + channel)),
+          weight(Channels<W>::read(weights + channel)),
+          bias(Channels<W>::read(biases + channel)) {}
+    __device__ __forceinline__ float normalised(int w, float x) const { return (x - mean.at[w]) * inverse.at[w]; }
+    __device__ __forceinline__ float value(int w, float x) const {
+        return normalised(w, x) * weight.at[w] + bias.at[w];
     }
-    __device__ __forceinline__ float normalised(float x) const { return (x - mean) * inverse; }
-    __device__ __forceinline__ float value(float x) const { return normalised(x) * weight + bias; }
 };
 
-// y = the result for every element. One thread an element; below 2³² of them.
+// y = the result for every element. One thread for W elements; below 2³² of them.
+template <int W>
+__device__ __forceinline__ void apply_to(const float* x, const float* summand, const float* saved, const float* weight,
+                                         const float* bias, float* y, unsigned count, unsigned group_size,
+                                         unsigned channels, int kind, float slope) {
+    for (u64 i = thread_number() * W; i < count; i += thread_count() * W) {
+        unsigned group = unsigned(i) / group_size, channel = unsigned(i) % channels;
+        Normal<W> normal(saved + u64(group) * 2 * channels, weight, bias, channel, channels);
+        Channels<W> value = Channels<W>::read(x + i);
+#pragma unroll
+        for (int w = 0; w < W; ++w) value.at[w] = normal.value(w, value.at[w]);
+        if (summand != nullptr) {
+            Channels<W> more = Channels<W>::read(summand + i);
+#pragma unroll
+            for (int w = 0; w < W; ++w) value.at[w] += more.at[w];
+        }
+#pragma unroll
+        for (int w = 0; w < W; ++w) value.at[w] = rectified(value.at[w], kind, slope);
+        value.write(y + i);
+    }
+}
+
 extern "C" __global__ void apply(const float* x, const float* summand, const float* saved, const float* weight,
                                  const float* bias, float* y, unsigned count, unsigned group_size, unsigned channels,
                                  int kind, float slope) {
-    for (u64 i = thread_number(); i < count; i += thread_count()) {
-        Channel channel(saved, weight, bias, unsigned(i), group_size, channels);
-        float value = channel.value(x[i]);
-        if (summand != nullptr) value += summand[i];
-        y[i] = rectified(value, kind, slope);
-    }
+    apply_to<1>(x, summand, saved, weight, bias, y, count, group_size, channels, kind, slope);
 }
 
-// The gradient of the normalisation's result at an element: behind the rectifier, whose sign is that of
-// `y`, or where `y` is null of the value computed again.
-__device__ __forceinline__ float behind_rectifier(const Channel& channel, float x, const float* y, float grad, u64 at,
-                                                  int kind, float slope) {
-    if (kind == 0) return grad;
-    return through_rectifier(y != nullptr ? y[at] : channel.value(x), grad, kind, slope);
+extern "C" __global__ void apply_v2(const float* x, const float* summand, const float* saved, const float* weight,
+                                    const float* bias, float* y, unsigned count, unsigned group_size,
+                                    unsigned channels, int kind, float slope) {
+    apply_to<4>(x, summand, saved, weight, bias, y, count, group_size, channels, kind, slope);
 }
+
+// The gradients of the normalisation's results at W elements, of which `x` are the first's: behind the
+// rectifier, whose sign is that of `y`, or where `y` is null of the values computed again.
+template <int W>
+__device__ __forceinline__ Channels<W> behind_rectifier(const Normal<W>& normal, const Channels<W>& x, const float* y,
+                                                        const float* grad, u64 at, int kind, float slope) {
+    Channels<W> g = Channels<W>::read(grad + at);
+    if (kind == 0) return g;
+    Channels<W> sign;
+    if (y != nullptr) {
+        sign = Channels<W>::read(y + at);
+    } else {
+#pragma unroll
+        for (int w = 0; w < W; ++w) sign.at[w] = normal.value(w, x.at[w]);
+    }
+#pragma unroll
+    for (int w = 0; w < W; ++w) g.at[w] = through_rectifier(sign.at[w], g.at[w], kind, slope);
+    return g;
+}
+
+// The sums of g and of g · x̂ over some rows.
+struct GradientSums {
+    float sum, along;
+
+    __device__ __forceinline__ static GradientSums combine(GradientSums a, GradientSums b) {
+        return {a.sum + b.sum, a.along + b.along};
+    }
+    __device__ __forceinline__ GradientSums from_lane(int distance) const {
+        return {__shfl_xor_sync(FULL_WARP, sum, distance), __shfl_xor_sync(FULL_WARP, along, distance)};
+    }
+};
 
 // partials = the sums of g and of g · x̂ of every channel over a share of rows.
-extern "C" __global__ void __launch_bounds__(LANES * LINES)
-    gradient_sums(const float* x, const float* y, const float* grad, const float* saved, const float* weight,
-                  const float* bias, float* partials, int rows, int channels, int share, int kind, float slope) {
-    __shared__ float sums[LINES][2 * LANES];
-    Part part(rows, channels, share);
-    int lane = int(threadIdx.x) % LANES, line = int(threadIdx.x) / LANES;
-    float sum = 0.0f, along = 0.0f;
+template <int W>
+__device__ __forceinline__ void partial_gradient_sums(const float* x, const float* y, const float* grad,
+                                                      const float* saved, const float* weight, const float* bias,
+                                                      float* partials, int rows, int channels, int share, int kind,
+                                                      float slope) {
+    Part<W> part(rows, channels, share);
+    GradientSums own[W] = {};
     if (part.channel < channels) {
         u64 base = u64(part.group) * u64(rows) * u64(channels) + u64(part.channel);
-        Channel channel(saved + u64(part.group) * 2 * u64(channels), weight, bias, unsigned(part.channel),
-                        unsigned(channels), unsigned(channels));
-        for (int row = part.first + line; row < part.last; row += LINES) {
+        Normal<W> normal(saved + u64(part.group) * 2 * u64(channels), weight, bias, unsigned(part.channel),
+                         unsigned(channels));
+        for (int row = part.first; row < part.last; row += Part<W>::LINES) {
             u64 at = base + u64(row) * u64(channels);
-            float g = behind_rectifier(channel, x[at], y, grad[at], at, kind, slope);
-            sum += g;
-            along += g * channel.normalised(x[at]);
+            Channels<W> value = Channels<W>::read(x + at);
+            Channels<W> g = behind_rectifier<W>(normal, value, y, grad, at, kind, slope);
+#pragma unroll
+            for (int w = 0; w < W; ++w) {
+                own[w].sum += g.at[w];
+                own[w].along += g.at[w] * normal.normalised(w, value.at[w]);
+            }
         }
     }
-    sums[line][lane] = sum;
-    sums[line][LANES + lane] = along;
-    __syncthreads();
-    if (line == 0 && part.channel < channels) {
-        for (int i = 1; i < LINES; ++i) {
-            sum += sums[i][lane];
-            along += sums[i][LANES + lane];
-        }
-        partials[part.place + u64(part.channel)] = sum;
-        partials[part.place + u64(channels + part.channel)] = along;
+    GradientSums all = combined<W>(own);
+    int channel = int(blockIdx.x) % ceil_div(channels, LANES) * LANES + int(threadIdx.x);
+    if (threadIdx.x < LANES && channel < channels) {
+        partials[part.place + u64(channel)] = all.sum;
+        partials[part.place + u64(channels + channel)] = all.along;
     }
+}
+
+extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
+    gradient_sums(const float* x, const float* y, const float* grad, const float* saved, const float* weight,
+                  const float* bias, float* partials, int rows, int channels, int share, int kind, float slope) {
+    partial_gradient_sums<1>(x, y, grad, saved, weight, bias, partials, rows, channels, share, kind, slope);
+}
+
+extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
+    gradient_sums_v2(const float* x, const float* y, const float* grad, const float* saved, const float* weight,
+                     const float* bias, float* partials, int rows, int channels, int share, int kind, float slope) {
+    partial_gradient_sums<4>(x, y, grad, saved, weight, bias, partials, rows, channels, share, kind, slope);
 }
 
 // means = the means of g and of g · x̂ of every channel of every group. One thread a channel of a group.
@@ -226,23 +354,46 @@ extern "C" __global__ void parameter_gradients(const float* means, float* weight
 }
 
 // input_grad = weight/√(variance + ε) · (g − mean(g) − x̂ · mean(g · x̂)), without the means where they are
-// null: constants normalised. summand_grad = g. Each unless null. One thread an element.
+// null: constants normalised. summand_grad = g. Each unless null. One thread for W elements.
+template <int W>
+__device__ __forceinline__ void gradients_of_inputs(const float* x, const float* y, const float* grad,
+                                                    const float* saved, const float* weight, const float* bias,
+                                                    const float* means, float* input_grad, float* summand_grad,
+                                                    unsigned count, unsigned group_size, unsigned channels, int kind,
+                                                    float slope) {
+    for (u64 i = thread_number() * W; i < count; i += thread_count() * W) {
+        unsigned group = unsigned(i) / group_size, channel = unsigned(i) % channels;
+        Normal<W> normal(saved + u64(group) * 2 * channels, weight, bias, channel, channels);
+        Channels<W> value = Channels<W>::read(x + i);
+        Channels<W> g = behind_rectifier<W>(normal, value, y, grad, i, kind, slope);
+        if (summand_grad != nullptr) g.write(summand_grad + i);
+        if (input_grad == nullptr) continue;
+        if (means != nullptr) {
+            const float* own = means + u64(group) * 2 * channels + channel;
+            Channels<W> mean = Channels<W>::read(own), along = Channels<W>::read(own + channels);
+#pragma unroll
+            for (int w = 0; w < W; ++w) {
+                g.at[w] = g.at[w] - mean.at[w] - normal.normalised(w, value.at[w]) * along.at[w];
+            }
+        }
+#pragma unroll
+        for (int w = 0; w < W; ++w) g.at[w] = normal.weight.at[w] * normal.inverse.at[w] * g.at[w];
+        g.write(input_grad + i);
+    }
+}
+
 extern "C" __global__ void input_gradients(const float* x, const float* y, const float* grad, const float* saved,
                                            const float* weight, const float* bias, const float* means,
                                            float* input_grad, float* summand_grad, unsigned count, unsigned group_size,
                                            unsigned channels, int kind, float slope) {
-    for (u64 i = thread_number(); i < count; i += thread_count()) {
-        unsigned at = unsigned(i);
-        Channel channel(saved, weight, bias, at, group_size, channels);
-        float g = behind_rectifier(channel, x[i], y, grad[i], i, kind, slope);
-        if (summand_grad != nullptr) summand_grad[i] = g;
-        if (input_grad == nullptr) continue;
-        float rest = g;
-        if (means != nullptr) {
-            const float* own = means + u64(at / group_size) * 2 * channels;
-            unsigned c = at % channels;
-            rest = g - own[c] - channel.normalised(x[i]) * own[channels + c];
-        }
-        input_grad[i] = channel.weight * channel.inverse * rest;
-    }
+    gradients_of_inputs<1>(x, y, grad, saved, weight, bias, means, input_grad, summand_grad, count, group_size,
+                           channels, kind, slope);
+}
+
+extern "C" __global__ void input_gradients_v2(const float* x, const float* y, const float* grad, const float* saved,
+                                              const float* weight, const float* bias, const float* means,
+                                              float* input_grad, float* summand_grad, unsigned count,
+                                              unsigned group_size, unsigned channels, int kind, float slope) {
+    gradients_of_inputs<4>(x, y, grad, saved, weight, bias, means, input_grad, summand_grad, count, group_size,
+                           channels, kind, slope);
 }

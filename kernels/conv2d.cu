@@ -7,97 +7,16 @@
 //
 //   v1  plain SIMT in single precision
 //   v2  tensor cores: operands rounded to bfloat16 on the way to shared memory, sums in single precision
+//   v3  the same products from fragments that are loaded eight rows at once (conv2d_v3.cuh)
 //
-// A block of 256 threads computes 128 rows × 64 columns, 32 elements of depth at a time; the next ones
-// are on their way from memory meanwhile.
+// A block of 256 threads computes 128 rows × 64 columns (v3 also 128), 32 elements of depth at a time; the
+// next ones are on their way from memory meanwhile.
 #include "common.cuh"
 #include "mma.cuh"
+#include "patches.cuh"
+#include "conv2d_v3.cuh"
 
-constexpr int THREADS = 256;
-constexpr int ROWS = 128;
 constexpr int COLUMNS = 64;
-constexpr int DEPTH = 32;
-
-// The map that patches are taken from, and the positions that they belong to.
-struct Patches {
-    const float* map;
-    int height, width, channels;
-    int rows_height, rows_width, rows;
-    int kernel, stride, pad, reflect;
-
-    __device__ __forceinline__ int depth() const { return kernel * kernel * channels; }
-};
-
-// The row (or column) of the map that `tap` of position `at` looks at; -1 for none.
-template <bool TRANSPOSED>
-__device__ __forceinline__ int source(const Patches& p, int at, int tap, int extent) {
-    if (TRANSPOSED) {
-        int padded = at + p.pad - tap, from = padded / p.stride;
-        return padded >= 0 && from * p.stride == padded && from < extent ? from : -1;
-    }
-    int from = at * p.stride + tap - p.pad;
-    if (from >= 0 && from < extent) return from;
-    if (p.reflect == 0) return -1;
-    from = from < 0 ? -from : 2 * (extent - 1) - from;
-    return from >= 0 && from < extent ? from : -1;
-}
-
-struct Position {
-    int example, y, x;  // example -1: beyond the last one
-};
-
-__device__ __forceinline__ Position position(const Patches& p, int row) {
-    if (row >= p.rows) return {-1, 0, 0};
-    int line = row / p.rows_width;
-    return {line / p.rows_height, line % p.rows_height, row % p.rows_width};
-}
-
-struct Tap {
-    int y, x, channel;  // channel -1: beyond the last one
-};
-
-__device__ __forceinline__ Tap tap_of(const Patches& p, int k) {
-    if (k >= p.depth()) return {0, 0, -1};
-    int tap = k / p.channels;
-    return {tap / p.kernel, tap % p.kernel, k - tap * p.channels};
-}
-
-// Where the element of a patch lies in the map, or null.
-template <bool TRANSPOSED>
-__device__ __forceinline__ const float* element(const Patches& p, Position at, Tap tap) {
-    if (at.example < 0 || tap.channel < 0) return nullptr;
-    int y = source<TRANSPOSED>(p, at.y, tap.y, p.height), x = source<TRANSPOSED>(p, at.x, tap.x, p.width);
-    if (y < 0 || x < 0) return nullptr;
-    u64 place = (u64(at.example) * u64(p.height) + u64(y)) * u64(p.width) + u64(x);
-    return p.map + place * u64(p.channels) + u64(tap.channel);
-}
-
-// Four neighbours in the depth of a patch, from `k` on, of which `tap` is the first.
-template <bool TRANSPOSED>
-__device__ __forceinline__ float4 four(const Patches& p, Position at, Tap tap, int k) {
-    if (p.channels % 4 == 0) {
-        const float* from = element<TRANSPOSED>(p, at, tap);
-        return from != nullptr ? *reinterpret_cast<const float4*>(from) : float4{0.0f, 0.0f, 0.0f, 0.0f};
-    }
-    float value[4];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-        const float* from = element<TRANSPOSED>(p, at, j == 0 ? tap : tap_of(p, k + j));
-        value[j] = from != nullptr ? *from : 0.0f;
-    }
-    return {value[0], value[1], value[2], value[3]};
-}
-
-// Four neighbours in a row of a matrix with `columns` columns.
-__device__ __forceinline__ float4 four(const float* matrix, int row, int rows, int column, int columns) {
-    if (row >= rows || column >= columns) return {0.0f, 0.0f, 0.0f, 0.0f};
-    const float* from = matrix + u64(row) * u64(columns) + u64(column);
-    if (columns % 4 == 0) return *reinterpret_cast<const float4*>(from);
-    float value[4];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) value[j] = column + j < columns ? from[j] : 0.0f;
-    return {value[0], value[1], value[2], value[3]};
-}
 
 // Operands. `fetch` takes the next 32 elements of depth of a tile into registers, `put` takes them to
 // shared memory; `N` is the number of rows that the tile has.
@@ -114,10 +33,9 @@ struct PatchRows {
         for (int j = 0; j < N / 32; ++j) at[j] = position(p, row0 + int(threadIdx.x) / 8 + 32 * j);
     }
     __device__ __forceinline__ void fetch(int depth) {
-        int k = depth + int(threadIdx.x) % 8 * 4;
-        Tap tap = tap_of(patches, k);
+        Tap tap = tap_of(patches, depth + int(threadIdx.x) % 8 * 4);
 #pragma unroll
-        for (int j = 0; j < N / 32; ++j) value[j] = four<TRANSPOSED>(patches, at[j], tap, k);
+        for (int j = 0; j < N / 32; ++j) value[j] = four<TRANSPOSED>(patches, at[j], tap);
     }
     template <class Panel>
     __device__ __forceinline__ void put(Panel& to) const {
@@ -168,12 +86,12 @@ template <int N>
 struct PatchColumns {
     using Share = Columns<N>;
     Patches patches;
-    int k, end;
+    int end;
     Tap tap;
     float4 value[Share::STEPS][2];
 
     __device__ __forceinline__ PatchColumns(const Patches& p, int row0, int last)
-        : patches(p), k(row0 + Share::row()), end(last), tap(tap_of(p, k)) {}
+        : patches(p), end(last), tap(tap_of(p, row0 + Share::row())) {}
     __device__ __forceinline__ void fetch(int depth) {
 #pragma unroll
         for (int step = 0; step < Share::STEPS; ++step) {
@@ -181,7 +99,7 @@ struct PatchColumns {
             for (int half = 0; half < 2; ++half) {
                 int row = depth + Share::depth(step) + half;
                 Position at = row < end ? position(patches, row) : Position{-1, 0, 0};
-                value[step][half] = four<false>(patches, at, tap, k);
+                value[step][half] = four<false>(patches, at, tap);
             }
         }
     }
@@ -426,6 +344,29 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     map_to_map<TensorCores, false>(PATCHES(map), weights, bias, out, out_channels);
 }
 
+// The third version: tiles of 64 columns for any map, and of 64 and of 128 where the map's channels are a
+// multiple of 32 (and for the weights' gradient those of the output a multiple of 4).
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_v3_any(const float* map, const float* weights, const float* bias, float* out, int out_channels,
+               int height, int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+               int pad, int reflect) {
+    v3::map_to_map<64, false, false>(PATCHES(map), weights, bias, out, out_channels);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_v3_64(const float* map, const float* weights, const float* bias, float* out, int out_channels,
+               int height, int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+               int pad, int reflect) {
+    v3::map_to_map<64, true, false>(PATCHES(map), weights, bias, out, out_channels);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_v3_128(const float* map, const float* weights, const float* bias, float* out, int out_channels,
+               int height, int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+               int pad, int reflect) {
+    v3::map_to_map<128, true, false>(PATCHES(map), weights, bias, out, out_channels);
+}
+
 // Gradient of the input: `map` is the gradient of the output, `rows_height` × `rows_width` are the
 // positions of the input, weights are packed [in_channels][tap, out_channel].
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -442,6 +383,27 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     map_to_map<TensorCores, true>(PATCHES(map), weights, nullptr, out, in_channels);
 }
 
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_input_gradient_v3_any(const float* map, const float* weights, float* out, int in_channels, int height,
+                      int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+                      int pad, int reflect) {
+    v3::map_to_map<64, false, true>(PATCHES(map), weights, nullptr, out, in_channels);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_input_gradient_v3_64(const float* map, const float* weights, float* out, int in_channels, int height,
+                      int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+                      int pad, int reflect) {
+    v3::map_to_map<64, true, true>(PATCHES(map), weights, nullptr, out, in_channels);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_input_gradient_v3_128(const float* map, const float* weights, float* out, int in_channels, int height,
+                      int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+                      int pad, int reflect) {
+    v3::map_to_map<128, true, true>(PATCHES(map), weights, nullptr, out, in_channels);
+}
+
 // partials[z] = the share of positions z · share … of the gradient of the weights, [tap, channel][out_channel].
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_weight_gradient_v1(const float* map, const float* grad, float* partials, int out_channels, int share, int height,
@@ -455,6 +417,30 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                        int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
                        int pad, int reflect) {
     maps_to_weights<TensorCores>(PATCHES(map), grad, partials, out_channels, share);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_weight_gradient_v3_any(const float* map, const float* grad, float* partials, int out_channels, int share,
+                       int apart_examples, int apart_y, int apart_x, int height, int width, int channels,
+                       int rows_height, int rows_width, int rows, int kernel, int stride, int pad, int reflect) {
+    Position apart = {apart_examples, apart_y, apart_x};
+    v3::maps_to_weights<64, false>(PATCHES(map), grad, partials, out_channels, share, apart);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_weight_gradient_v3_64(const float* map, const float* grad, float* partials, int out_channels, int share,
+                       int apart_examples, int apart_y, int apart_x, int height, int width, int channels,
+                       int rows_height, int rows_width, int rows, int kernel, int stride, int pad, int reflect) {
+    Position apart = {apart_examples, apart_y, apart_x};
+    v3::maps_to_weights<64, true>(PATCHES(map), grad, partials, out_channels, share, apart);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_weight_gradient_v3_128(const float* map, const float* grad, float* partials, int out_channels, int share,
+                       int apart_examples, int apart_y, int apart_x, int height, int width, int channels,
+                       int rows_height, int rows_width, int rows, int kernel, int stride, int pad, int reflect) {
+    Position apart = {apart_examples, apart_y, apart_x};
+    v3::maps_to_weights<128, true>(PATCHES(map), grad, partials, out_channels, share, apart);
 }
 
 // packed[o][tap, i] = weight[o][i][tap], or with `transposed` packed[i][tap, o]. One thread an element.

@@ -21,6 +21,54 @@ __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
 #endif
 }
 
+// Four 8 × 8 matrices of bfloat16 from shared memory, a word of each for every lane. Lane 8i + r says where
+// row r of matrix i begins: 8 elements, at a multiple of 16 bytes. A lane gets columns 2·pair and 2·pair + 1
+// of row `group` of each matrix, or TRANSPOSED those rows of column `group`. All 32 lanes must call it. Needs
+// compute capability 7.5.
+// Source of the layout: NVIDIA, PTX ISA, "ldmatrix".
+template <bool TRANSPOSED>
+__device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row) {
+#if defined(VIEWMAKER_EMULATOR)
+    // Every lane lays its address down and picks its words up where the others' rows are.
+    if (reinterpret_cast<u64>(row) % 16 != 0) {
+        ::emulator::current->fail("lane %d loads a matrix from an address that is no multiple of 16", lane_index());
+    }
+    __shared__ const void* starts[MAX_WARPS][WARP_SIZE];
+    const void** of = starts[warp_index()];
+    of[lane_index()] = row;
+    __syncwarp();
+    int group = lane_index() / 4, pair = lane_index() % 4;
+    for (int i = 0; i < 4; ++i) {
+        if (TRANSPOSED) {
+            bf16 low = static_cast<const bf16*>(of[8 * i + 2 * pair])[group];
+            bf16 high = static_cast<const bf16*>(of[8 * i + 2 * pair + 1])[group];
+            to[i] = unsigned(low) | unsigned(high) << 16;
+        } else {
+            to[i] = static_cast<const unsigned*>(of[8 * i + group])[pair];
+        }
+    }
+    __syncwarp();
+#elif __CUDA_ARCH__ >= 750
+    unsigned from = unsigned(__cvta_generic_to_shared(row));
+    if (TRANSPOSED) {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                     : "r"(from)
+                     : "memory");
+    } else {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                     : "r"(from)
+                     : "memory");
+    }
+#else
+    // Launchers refuse older cards.
+    (void)to;
+    (void)row;
+    __trap();
+#endif
+}
+
 // D += A · B with sums in single precision. All 32 lanes must call it. Needs compute capability 8.0.
 __device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if defined(VIEWMAKER_EMULATOR)

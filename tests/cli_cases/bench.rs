@@ -99,3 +99,48 @@ fn steps_are_measured() {
     let texts = refused(&["--set=objective.name=clip"]);
     assert!(texts.contains("networks beside the encoder"), "{texts}");
 }
+
+#[test]
+fn layers_are_measured() {
+    let small = [
+        "bench",
+        "conv",
+        "--modality=image",
+        "--shape=3,12,12",
+        "--set=train.batch_size=4",
+        "--set=encoder.name=tiny",
+        "--set=viewmaker.widths=[4,4,4]",
+        "--repeats=2",
+        "--device=cpu",
+    ];
+    let ran = succeed(Path::new("."), &small);
+    assert!(ran.out.contains("weight gradient cpu"), "{}", ran.out);
+    let ran = succeed(Path::new("."), &[&small[..], &["--json"]].concat());
+    let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
+    let results = result["results"].as_array().expect("a list");
+    let of = |pass: &str| results.iter().filter(move |r| r["pass"] == pass).count();
+    let counts = ["output", "input-gradient", "weight-gradient"].map(of);
+    assert!(counts[0] > 4 && counts == [counts[0]; 3], "{counts:?}");
+    let mut places = Vec::new();
+    for result in results {
+        assert!(result["time"]["median"].as_f64().is_some_and(|s| s > 0.0));
+        assert!(result["flops"].as_u64().is_some_and(|n| n > 0));
+        places.extend(result["places"].as_array().expect("a list"));
+    }
+    let starts = |player: &str| {
+        let names = places.iter().filter_map(|place| place.as_str());
+        names.filter(|name| name.starts_with(player)).count()
+    };
+    assert!(starts("viewmaker/") > 0 && starts("encoder/") > 0);
+    let refused = |args: &[&str]| {
+        let ran = run(Path::new("."), &[&small[..], args].concat());
+        assert_eq!(ran.code, 2, "{args:?}");
+        ran.err
+    };
+    let kernels = refused(&["--kernels=v2"]);
+    assert!(kernels.contains("--kernels: the processor"), "{kernels}");
+    let unknown = refused(&["--kernels=v9"]);
+    assert!(unknown.contains("v3-128"), "{unknown}");
+    let shape = refused(&["--shape=3,12"]);
+    assert!(shape.contains("three numbers"), "{shape}");
+}

@@ -128,6 +128,14 @@ impl Span {
         }
     }
 
+    /// Whether it begins at a multiple of `bytes`, as instructions that read several words at once need it.
+    ///
+    /// # Panics
+    /// When `bytes` is 0.
+    pub fn is_aligned_to(&self, bytes: u64) -> bool {
+        self.address().is_multiple_of(bytes)
+    }
+
     /// The address of the first word.
     pub(crate) fn address(&self) -> u64 {
         self.buffer.memory.address + 4 * self.start as u64

@@ -83,7 +83,9 @@ sources! {
 pub static HEADERS: &[Source] = &[
     file!("common.cuh"),
     file!("contrastive.cuh"),
+    file!("conv2d_v3.cuh"),
     file!("mma.cuh"),
+    file!("patches.cuh"),
     file!("philox.cuh"),
 ];
 

@@ -151,6 +151,7 @@ impl DevicePass {
         node.op.device_forward(&Forward {
             device: self.device(),
             precision: self.precision,
+            convolution: None,
             mode: self.mode,
             input_dims: &net.input_dims(node, plan.batch),
             output_dims: net.dims(node.output, plan.batch),
@@ -264,6 +265,7 @@ impl DevicePass {
         node.op.device_backward(&Backward {
             device: self.device(),
             precision: self.precision,
+            convolution: None,
             mode: self.mode,
             input_dims: &net.input_dims(node, plan.batch),
             output_dims: net.dims(node.output, plan.batch),

@@ -6,14 +6,29 @@ use crate::activation::Activation;
 use crate::device::{self, int};
 use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CHANNEL_NORM};
 
-static MOMENTS: Kernel = Kernel::new(&CHANNEL_NORM, "moments");
+/// A kernel that reads one channel at a time, and the same for four.
+type Versions = [Kernel; 2];
+
+static MOMENTS: Versions = [
+    Kernel::new(&CHANNEL_NORM, "moments"),
+    Kernel::new(&CHANNEL_NORM, "moments_v2"),
+];
 static FINISH_MOMENTS: Kernel = Kernel::new(&CHANNEL_NORM, "finish_moments");
 static RUNNING_MOMENTS: Kernel = Kernel::new(&CHANNEL_NORM, "running_moments");
-static APPLY: Kernel = Kernel::new(&CHANNEL_NORM, "apply");
-static GRADIENT_SUMS: Kernel = Kernel::new(&CHANNEL_NORM, "gradient_sums");
+static APPLY: Versions = [
+    Kernel::new(&CHANNEL_NORM, "apply"),
+    Kernel::new(&CHANNEL_NORM, "apply_v2"),
+];
+static GRADIENT_SUMS: Versions = [
+    Kernel::new(&CHANNEL_NORM, "gradient_sums"),
+    Kernel::new(&CHANNEL_NORM, "gradient_sums_v2"),
+];
 static FINISH_GRADIENTS: Kernel = Kernel::new(&CHANNEL_NORM, "finish_gradients");
 static PARAMETER_GRADIENTS: Kernel = Kernel::new(&CHANNEL_NORM, "parameter_gradients");
-static INPUT_GRADIENTS: Kernel = Kernel::new(&CHANNEL_NORM, "input_gradients");
+static INPUT_GRADIENTS: Versions = [
+    Kernel::new(&CHANNEL_NORM, "input_gradients"),
+    Kernel::new(&CHANNEL_NORM, "input_gradients_v2"),
+];
 
 /// Groups of rows that are normalised together, on a device.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +53,18 @@ struct At<'a> {
     x: &'a Span,
     params: &'a [Span],
     saved: &'a Span,
+}
+
+impl At<'_> {
+    /// The spans that hold something for every channel. An arena's begin at whole cache lines, a network's
+    /// parameters where the ones before them end.
+    fn of_channels(&self) -> [Option<&Span>; 3] {
+        [
+            Some(self.saved),
+            Some(&self.params[0]),
+            Some(&self.params[1]),
+        ]
+    }
 }
 
 impl<'a> Groups<'a> {
@@ -85,6 +112,16 @@ impl<'a> Groups<'a> {
         }
     }
 
+    /// The version that takes as many channels at once as the geometry allows and the spans that elements
+    /// and channels lie in, and how many these are.
+    fn version<'k>(&self, kernels: &'k Versions, spans: &[Option<&Span>]) -> (&'k Kernel, usize) {
+        let aligned = |span: &Option<&Span>| span.is_none_or(|s| s.is_aligned_to(16));
+        match self.channels.is_multiple_of(4) && spans.iter().all(aligned) {
+            true => (&kernels[1], 4),
+            false => (&kernels[0], 1),
+        }
+    }
+
     fn channels_of_groups(&self) -> Launch {
         Launch::over(self.groups * self.channels)
     }
@@ -128,8 +165,10 @@ impl<'a> Groups<'a> {
         let finish = finish.f32(running.map_or(0.0, |r| r.momentum));
         // SAFETY: scratch has two sums a channel of every share of every group, `saved` two a channel
         // of every group, the state one a channel and one; x has groups × rows × channels elements.
+        // Four at once are read only where `version` found them aligned.
         unsafe {
-            self.device.launch(&MOMENTS, self.blocks(), moments)?;
+            let (kernel, _) = self.version(&MOMENTS, &[Some(x)]);
+            self.device.launch(kernel, self.blocks(), moments)?;
             let launch = self.channels_of_groups();
             self.device.launch(&FINISH_MOMENTS, launch, finish)
         }
@@ -175,9 +214,15 @@ impl<'a> Groups<'a> {
         let args = Args::new().span(at.x).maybe(summand).span(at.saved);
         let args = args.span(&at.params[0]).span(&at.params[1]).span(output);
         let args = self.rectifier(self.elements(args));
+        let spans = [Some(at.x), summand, Some(output)];
+        let (kernel, wide) = self.version(&APPLY, &[&spans, &at.of_channels()[..]].concat());
         // SAFETY: the kernel touches every element of x, of the output and of the summand if there is
-        // one, two statistics a channel of every group and two parameters a channel.
-        unsafe { self.device.launch(&APPLY, Launch::over(output.len()), args) }
+        // one, two statistics a channel of every group and two parameters a channel; four at once only
+        // where `version` found all of them aligned.
+        unsafe {
+            let launch = Launch::over(output.len() / wide);
+            self.device.launch(kernel, launch, args)
+        }
     }
 
     /// The gradients that are asked for; with `moving` the statistics depend on the input.
@@ -214,16 +259,20 @@ impl<'a> Groups<'a> {
         if input.is_none() && summand.is_none() {
             return Ok(());
         }
+        let spans = [Some(at.x), y, Some(cx.output_grad), input, summand];
+        let spans = [&spans, &at.of_channels()[..], &[Some(&means)]].concat();
+        let (kernel, wide) = self.version(&INPUT_GRADIENTS, &spans);
         let args = Args::new().span(at.x).maybe(y).span(cx.output_grad);
         let args = args.span(at.saved).span(&at.params[0]).span(&at.params[1]);
         let args = args.maybe(moving.then_some(&means));
         let args = args.maybe(input).maybe(summand);
         let args = self.rectifier(self.elements(args));
         // SAFETY: every element of x, of the output where it is read, and of the gradients; two means
-        // and statistics a channel of every group, two parameters a channel.
+        // and statistics a channel of every group, two parameters a channel; four at once only where
+        // `version` found all of them aligned.
         unsafe {
-            let launch = Launch::over(cx.output_grad.len());
-            self.device.launch(&INPUT_GRADIENTS, launch, args)
+            let launch = Launch::over(cx.output_grad.len() / wide);
+            self.device.launch(kernel, launch, args)
         }
     }
 
@@ -241,9 +290,11 @@ impl<'a> Groups<'a> {
         let sums = self.rectifier(self.extents(sums));
         let finish = Args::new().span(partials).span(means);
         let finish = self.extents(finish.i32(int(self.groups)));
+        let spans = [&[Some(at.x), y, Some(grad)], &at.of_channels()[..]].concat();
+        let (kernel, _) = self.version(&GRADIENT_SUMS, &spans);
         // SAFETY: as for the gradients; partial sums as many as `scratch_len` says.
         unsafe {
-            self.device.launch(&GRADIENT_SUMS, self.blocks(), sums)?;
+            self.device.launch(kernel, self.blocks(), sums)?;
             let launch = self.channels_of_groups();
             self.device.launch(&FINISH_GRADIENTS, launch, finish)
         }

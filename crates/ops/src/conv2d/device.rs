@@ -1,23 +1,36 @@
 //! Convolutions on a device: the launches of `kernels/conv2d.cu`, as products of matrices whose patches
 //! are gathered on the way. Fully connected layers are convolutions of maps of one position.
 
-use super::Conv2d;
 use super::geometry::{Geometry, Padding};
+use super::version::{DEPTH, ROWS};
+use super::{Conv2d, Version};
 use crate::Dims;
 use crate::device::{self, OnDevice, Precision, int};
 use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CONV2D};
 
-static FORWARD: [Kernel; 2] = [
+/// The kernels of a pass in the order of [`Version::kernel`].
+type Kernels = [Kernel; 5];
+
+static FORWARD: Kernels = [
     Kernel::new(&CONV2D, "convolve_v1"),
     Kernel::new(&CONV2D, "convolve_v2"),
+    Kernel::new(&CONV2D, "convolve_v3_any"),
+    Kernel::new(&CONV2D, "convolve_v3_64"),
+    Kernel::new(&CONV2D, "convolve_v3_128"),
 ];
-static INPUT_GRADIENT: [Kernel; 2] = [
+static INPUT_GRADIENT: Kernels = [
     Kernel::new(&CONV2D, "convolve_input_gradient_v1"),
     Kernel::new(&CONV2D, "convolve_input_gradient_v2"),
+    Kernel::new(&CONV2D, "convolve_input_gradient_v3_any"),
+    Kernel::new(&CONV2D, "convolve_input_gradient_v3_64"),
+    Kernel::new(&CONV2D, "convolve_input_gradient_v3_128"),
 ];
-static WEIGHT_GRADIENT: [Kernel; 2] = [
+static WEIGHT_GRADIENT: Kernels = [
     Kernel::new(&CONV2D, "convolve_weight_gradient_v1"),
     Kernel::new(&CONV2D, "convolve_weight_gradient_v2"),
+    Kernel::new(&CONV2D, "convolve_weight_gradient_v3_any"),
+    Kernel::new(&CONV2D, "convolve_weight_gradient_v3_64"),
+    Kernel::new(&CONV2D, "convolve_weight_gradient_v3_128"),
 ];
 static PACK: Kernel = Kernel::new(&CONV2D, "pack_weights");
 static ADD_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_partials");
@@ -25,22 +38,14 @@ static FOLD: Kernel = Kernel::new(&CONV2D, "fold_reflection");
 static COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "column_sums");
 static ADD_COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "add_column_sums");
 
-/// Rows and columns of the result that a block computes.
-const ROWS: usize = 128;
-const COLUMNS: usize = 64;
-/// Blocks that fill a card; a function of the shapes alone cuts long sums into as many.
-const BLOCKS: usize = 264;
-/// Positions below which a sum over them is not cut any further.
-const SHORTEST: usize = 256;
-/// Elements of partial results, at most.
-const PARTIALS: usize = 32 << 20;
-
 /// A convolution on a device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Convolution<'a> {
     pub(crate) geometry: Geometry,
     pub(crate) device: &'a Device,
     pub(crate) precision: Precision,
+    /// The kernels of every pass; `None` leaves them to precision and shapes.
+    pub(crate) version: Option<Version>,
 }
 
 /// A map that patches are taken from, and the positions that they belong to.
@@ -51,24 +56,17 @@ struct Gather<'a> {
     padding: Padding,
 }
 
+impl Gather<'_> {
+    /// Whether a step of depth lies within one tap.
+    fn in_steps(&self) -> bool {
+        self.dims.c.is_multiple_of(DEPTH)
+    }
+}
+
 impl Geometry {
     /// A fully connected layer of vectors.
     pub(crate) fn of_vectors(input: Dims, out_features: usize) -> Self {
         Self::new(input, out_features, 1, 1, Padding::Zero(0))
-    }
-
-    /// Positions that a block of the weight gradient sums, in whole tiles.
-    fn share(&self) -> usize {
-        let tiles = self.fan_in().div_ceil(ROWS) * self.output.c.div_ceil(COLUMNS);
-        let fitting = (PARTIALS / self.weights()).max(1);
-        let most = self.positions().div_ceil(SHORTEST).min(fitting);
-        let shares = BLOCKS.div_ceil(tiles).clamp(1, most.max(1));
-        self.positions().div_ceil(shares).next_multiple_of(32)
-    }
-
-    /// Partial results of the weight gradient.
-    fn shares(&self) -> usize {
-        self.positions().div_ceil(self.share())
     }
 
     /// The input with its reflected padding, as the input gradient is first computed.
@@ -79,6 +77,14 @@ impl Geometry {
             w: self.input.w + 2 * pad,
             ..self.input
         }
+    }
+
+    /// How far apart positions of the output lie of which one is the eighth after the other.
+    fn apart(&self, args: Args) -> Args {
+        const POSITIONS: usize = 8;
+        let Dims { h, w, .. } = self.output;
+        let args = args.i32(int(POSITIONS / w / h));
+        args.i32(int(POSITIONS / w % h)).i32(int(POSITIONS % w))
     }
 
     fn reflects(&self) -> bool {
@@ -95,9 +101,9 @@ impl Geometry {
             0
         };
         let bias = self.positions().div_ceil(self.bias_share()) * self.output.c;
-        (packed + padded)
-            .max(self.shares() * self.weights())
-            .max(bias)
+        let shares = Version::ALL.map(|version| self.shares(version));
+        let partials = shares.into_iter().max().unwrap_or(1) * self.weights();
+        (packed + padded).max(partials).max(bias)
     }
 
     fn bias_share(&self) -> usize {
@@ -106,16 +112,19 @@ impl Geometry {
 }
 
 impl Convolution<'_> {
-    fn version<'k>(&self, kernels: &'k [Kernel; 2]) -> &'k Kernel {
-        match self.precision {
-            Precision::F32 => &kernels[0],
-            Precision::Bf16 => &kernels[1],
-        }
+    /// The version of a pass that takes patches of `from` to so many channels.
+    fn of_maps(&self, from: &Gather<'_>, channels: usize) -> Version {
+        let positions = from.positions.n * from.positions.area();
+        let chosen = || Version::of_maps(self.precision, positions, channels);
+        let version = self.version.unwrap_or_else(chosen);
+        version.for_steps(from.in_steps())
     }
 
     /// The last arguments of the products: the map, the positions, and how they look at it.
     fn gather(&self, args: Args, from: &Gather<'_>) -> Args {
-        let Dims { h, w, c, .. } = from.dims;
+        let Dims { n, h, w, c } = from.dims;
+        // Kernels count the positions of both maps in 31 bits.
+        int(n * h * w);
         let args = args.i32(int(h)).i32(int(w)).i32(int(c));
         let Dims { n, h, w, .. } = from.positions;
         let args = args.i32(int(h)).i32(int(w)).i32(int(n * h * w));
@@ -162,8 +171,9 @@ impl Convolution<'_> {
         // SAFETY: the kernel reads the map where positions of the output look at it, the packed
         // weights and one bias a channel, and writes the output's positions × channels.
         unsafe {
-            let launch = tiles(g.positions(), g.output.c, 1);
-            let kernel = self.version(&FORWARD);
+            let version = self.of_maps(&from, g.output.c);
+            let launch = tiles(version, g.positions(), g.output.c, 1);
+            let kernel = &FORWARD[version.kernel(from.in_steps())];
             self.device.launch(kernel, launch, self.gather(args, &from))
         }
     }
@@ -202,8 +212,10 @@ impl Convolution<'_> {
         // SAFETY: as for the output, with the gradient of the output as the map and the positions of
         // the (padded) input.
         unsafe {
-            let launch = tiles(positions.n * positions.area(), g.input.c, 1);
-            let kernel = self.version(&INPUT_GRADIENT);
+            let rows = positions.n * positions.area();
+            let version = self.of_maps(&from, g.input.c);
+            let launch = tiles(version, rows, g.input.c, 1);
+            let kernel = &INPUT_GRADIENT[version.kernel(from.in_steps())];
             self.device
                 .launch(kernel, launch, self.gather(args, &from))?;
         }
@@ -235,7 +247,11 @@ impl Convolution<'_> {
         scratch: &Span,
     ) -> Result<(), DeviceError> {
         let g = &self.geometry;
-        let shares = g.shares();
+        let chosen = || Version::of_weights(self.precision, g);
+        let version = self.version.unwrap_or_else(chosen);
+        let whole = g.input.c.is_multiple_of(DEPTH) && g.output.c.is_multiple_of(4);
+        let version = version.for_steps(whole);
+        let shares = g.shares(version);
         let partials = scratch.slice(0..shares * g.weights());
         let from = Gather {
             map: x,
@@ -245,15 +261,19 @@ impl Convolution<'_> {
         };
         let args = Args::new().span(from.map).span(output_grad);
         let args = args.span(&partials).i32(int(g.output.c));
-        let args = args.i32(int(g.share()));
+        let args = args.i32(int(g.share(version)));
+        let args = match version {
+            Version::V1 | Version::V2 => args,
+            Version::V3Narrow | Version::V3Wide => g.apart(args),
+        };
         let sum = Args::new().span(&partials).span(weight_grad);
         let sum = sum.i32(int(shares)).i32(int(g.output.c));
         let sum = sum.i32(int(g.input.c)).i32(int(g.kernel * g.kernel));
         // SAFETY: block z writes the z-th partial result, of which there are `shares`; the kernels
         // read the map where positions of the output look at it, and touch every weight's gradient.
         unsafe {
-            let launch = tiles(g.fan_in(), g.output.c, shares);
-            let kernel = self.version(&WEIGHT_GRADIENT);
+            let launch = tiles(version, g.fan_in(), g.output.c, shares);
+            let kernel = &WEIGHT_GRADIENT[version.kernel(whole)];
             self.device
                 .launch(kernel, launch, self.gather(args, &from))?;
             let launch = Launch::over(g.weights());
@@ -306,11 +326,11 @@ impl Convolution<'_> {
 }
 
 /// One block for each tile of a result of rows × columns, `layers` times.
-fn tiles(rows: usize, columns: usize, layers: usize) -> Launch {
+fn tiles(version: Version, rows: usize, columns: usize, layers: usize) -> Launch {
     Launch {
         grid: [
             rows.div_ceil(ROWS) as u32,
-            columns.div_ceil(COLUMNS) as u32,
+            columns.div_ceil(version.columns()) as u32,
             layers as u32,
         ],
         ..Launch::linear(1, Launch::THREADS)
@@ -327,6 +347,7 @@ impl OnDevice for Conv2d {
             geometry: self.accepted(cx.input_dims),
             device: cx.device,
             precision: cx.precision,
+            version: cx.convolution,
         };
         let params = (&cx.params[0], cx.params.get(1));
         convolution.forward(&cx.inputs[0], params, cx.output, cx.scratch)
@@ -337,6 +358,7 @@ impl OnDevice for Conv2d {
             geometry: self.accepted(cx.input_dims),
             device: cx.device,
             precision: cx.precision,
+            version: cx.convolution,
         };
         convolution.gradients(cx)
     }

@@ -7,9 +7,11 @@ mod fourier;
 mod geometry;
 mod lanes;
 mod reference;
+mod version;
 mod winograd;
 
 pub use geometry::Padding;
+pub use version::{UnknownVersion, Version};
 
 use crate::conformance::{Case, InputKind};
 use crate::{Backward, Dims, Forward, Init, Op, ParamSpec, ShapeError};
@@ -257,6 +259,12 @@ pub fn cases() -> Vec<Case> {
         case(dims(2, 11, 13, 1), 16, 7, 2, Zero(3)),
         case(dims(2, 9, 10, 2), 12, 5, 2, Reflect(2)),
         case(dims(65, 4, 4, 32), 32, 3, 1, Zero(1)),
+        // Results wider than a tile of a device's kernels, and operands of whole steps of their depth.
+        case(dims(2, 6, 5, 64), 136, 3, 1, Zero(1)),
+        case(dims(3, 5, 4, 96), 160, 1, 1, Zero(0)),
+        case(dims(2, 7, 6, 64), 97, 1, 2, Zero(0)),
+        case(dims(2, 5, 6, 96), 128, 3, 2, Reflect(1)),
+        case(dims(1, 7, 7, 32), 64, 5, 3, Zero(2)),
     ]
 }
 

@@ -9,6 +9,7 @@ pub mod distortion;
 mod random;
 pub mod update;
 
+use crate::conv2d::Version;
 use crate::{Dims, Mode};
 use std::fmt;
 use std::str::FromStr;
@@ -75,6 +76,9 @@ pub struct Forward<'a> {
     pub device: &'a Device,
     /// How products are computed.
     pub precision: Precision,
+    /// The kernels of convolutions and fully connected layers, whatever the precision: for measuring and
+    /// for tests. `None` leaves them to precision and shapes.
+    pub convolution: Option<Version>,
     /// Training or evaluation.
     pub mode: Mode,
     /// Shapes of the inputs.
@@ -102,6 +106,9 @@ pub struct Backward<'a> {
     pub device: &'a Device,
     /// How products are computed.
     pub precision: Precision,
+    /// The kernels of convolutions and fully connected layers, whatever the precision: for measuring and
+    /// for tests. `None` leaves them to precision and shapes.
+    pub convolution: Option<Version>,
     /// Mode of the forward pass that is differentiated.
     pub mode: Mode,
     /// Shapes of the inputs.

@@ -16,6 +16,7 @@ impl OnDevice for Linear {
             geometry: Geometry::of_vectors(cx.input_dims[0], self.out_features),
             device: cx.device,
             precision: cx.precision,
+            version: cx.convolution,
         };
         let params = (&cx.params[0], cx.params.get(1));
         convolution.forward(&cx.inputs[0], params, cx.output, cx.scratch)
@@ -26,6 +27,7 @@ impl OnDevice for Linear {
             geometry: Geometry::of_vectors(cx.input_dims[0], self.out_features),
             device: cx.device,
             precision: cx.precision,
+            version: cx.convolution,
         };
         convolution.gradients(cx)
     }

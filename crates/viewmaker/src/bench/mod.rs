@@ -1,5 +1,6 @@
 //! How fast parts of training are on this machine, measured by the program itself.
 
+pub mod conv;
 pub mod loss;
 mod statistics;
 pub mod step;

@@ -1,5 +1,7 @@
 //! `viewmaker bench`
 
+mod conv;
+
 use super::args::{ConfigArgs, use_threads};
 use super::output;
 use crate::bench::Spread;
@@ -27,6 +29,7 @@ pub(super) struct BenchArgs {
 enum What {
     Loss(LossArgs),
     Step(StepArgs),
+    Conv(conv::ConvArgs),
 }
 
 /// Contrastive losses in streaming form, without the N×N matrix.
@@ -94,7 +97,8 @@ struct StepArgs {
 const EXAMPLES: &str = "\
 Examples:
   viewmaker bench loss
-  viewmaker bench step --modality image";
+  viewmaker bench step --modality image
+  viewmaker bench conv --modality image";
 
 const STEP_EXAMPLES: &str = "\
 Examples:
@@ -121,18 +125,21 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
     match args.what {
         What::Loss(args) => loss(args),
         What::Step(args) => step(&args),
+        What::Conv(args) => conv::run(&args),
     }
+}
+
+/// Channels, height and width from what `--shape` says.
+fn image(shape: &[usize]) -> Result<[usize; 3]> {
+    let wrong = |_| Error::usage("--shape: expected three numbers, as in 3,32,32");
+    shape.try_into().map_err(wrong)
 }
 
 fn step(args: &StepArgs) -> Result<()> {
     /// Steps in which memory is allocated and kernels are compiled.
     const WARMUP: usize = 3;
     let config = args.settings.resolve()?;
-    let &[c, h, w] = args.shape.as_slice() else {
-        return Err(Error::usage(
-            "--shape: expected three numbers, as in 3,32,32",
-        ));
-    };
+    let [c, h, w] = image(&args.shape)?;
     use_threads(&config)?;
     let opened = machine::open(&config)?;
     let mut bench = Bench::new(&config, [c, h, w], None, &opened.machine)?;

@@ -1,0 +1,231 @@
+//! Which kernels of `kernels/conv2d.cu` compute a convolution on a device, and into how many blocks they cut
+//! it.
+
+use super::Geometry;
+use crate::device::Precision;
+use std::fmt;
+use std::str::FromStr;
+use viewmaker_device::Device;
+
+/// Rows of the result that a block computes.
+pub(super) const ROWS: usize = 128;
+/// Elements of depth that a block multiplies at a time.
+pub(super) const DEPTH: usize = 32;
+/// Blocks that fill a card; a function of the shapes alone cuts long sums into as many.
+const BLOCKS: usize = 264;
+/// Fewer blocks leave some multiprocessors of a card without any.
+const FEW: usize = BLOCKS / 2;
+/// Positions below which a sum over them is not cut any further.
+const SHORTEST: usize = 256;
+/// Elements of partial results, at most.
+const PARTIALS: usize = 32 << 20;
+
+/// Kernels that compute the same; each is tested against the double-precision reference, and the third
+/// version also against the bits of the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Plain products in single precision.
+    V1,
+    /// Tensor cores, operands in bfloat16: tiles of 128 × 64 results.
+    V2,
+    /// Tensor cores with fragments loaded eight rows at once and two steps in shared memory: tiles of
+    /// 128 × 64 results.
+    V3Narrow,
+    /// The same with tiles of 128 × 128, where the channels of the map that patches are taken from are a
+    /// multiple of 32 (and for the gradient of the weights those of the output one of 4); narrow tiles
+    /// elsewhere.
+    V3Wide,
+}
+
+impl Version {
+    /// Every version, the plainest first.
+    pub const ALL: [Self; 4] = [Self::V1, Self::V2, Self::V3Narrow, Self::V3Wide];
+
+    /// The name on the command line: `v1`, `v2`, `v3-64` or `v3-128`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+            Self::V3Narrow => "v3-64",
+            Self::V3Wide => "v3-128",
+        }
+    }
+
+    /// How it multiplies.
+    pub const fn precision(self) -> Precision {
+        match self {
+            Self::V1 => Precision::F32,
+            Self::V2 | Self::V3Narrow | Self::V3Wide => Precision::Bf16,
+        }
+    }
+
+    /// Whether `device` can execute it. The emulator can.
+    pub fn runs_on(self, device: &Device) -> bool {
+        self.precision().runs_on(device)
+    }
+
+    /// What computes where operands are read in `whole` steps, or are not.
+    pub(super) const fn for_steps(self, whole: bool) -> Self {
+        match self {
+            Self::V3Wide if !whole => Self::V3Narrow,
+            other => other,
+        }
+    }
+
+    /// Which kernel of a pass this is: v1, v2, then v3 for any operands, and in narrow and wide tiles for
+    /// those of whole steps.
+    pub(super) const fn kernel(self, whole: bool) -> usize {
+        match self.for_steps(whole) {
+            Self::V1 => 0,
+            Self::V2 => 1,
+            Self::V3Narrow if !whole => 2,
+            Self::V3Narrow => 3,
+            Self::V3Wide => 4,
+        }
+    }
+
+    /// Columns of the result that a block computes.
+    pub(super) const fn columns(self) -> usize {
+        match self {
+            Self::V1 | Self::V2 | Self::V3Narrow => 64,
+            Self::V3Wide => 128,
+        }
+    }
+
+    /// Blocks for a result of rows × columns.
+    const fn tiles(self, rows: usize, columns: usize) -> usize {
+        rows.div_ceil(ROWS) * columns.div_ceil(self.columns())
+    }
+
+    /// What computes `channels` of a map at so many positions.
+    pub(super) fn of_maps(precision: Precision, positions: usize, channels: usize) -> Self {
+        Self::of(precision, channels, Self::V3Wide.tiles(positions, channels))
+    }
+
+    /// What computes the gradient of the weights.
+    pub(super) fn of_weights(precision: Precision, geometry: &Geometry) -> Self {
+        let (tiles, cuts) = geometry.cuts(Self::V3Wide);
+        Self::of(precision, geometry.output.c, tiles * cuts)
+    }
+
+    /// On tensor cores, wide tiles read their operands half as often. They must not compute more columns
+    /// beyond the last one than narrow ones would, and must be enough for a card.
+    const fn of(precision: Precision, columns: usize, wide_blocks: usize) -> Self {
+        let no_waste = columns.div_ceil(Self::V3Narrow.columns()).is_multiple_of(2);
+        match precision {
+            Precision::F32 => Self::V1,
+            Precision::Bf16 if no_waste && wide_blocks >= FEW => Self::V3Wide,
+            Precision::Bf16 => Self::V3Narrow,
+        }
+    }
+}
+
+impl Geometry {
+    /// Tiles of the weight gradient, and into how many sums each may be cut at most.
+    fn cuts(&self, version: Version) -> (usize, usize) {
+        let fitting = (PARTIALS / self.weights()).max(1);
+        let most = self.positions().div_ceil(SHORTEST).min(fitting);
+        (version.tiles(self.fan_in(), self.output.c), most.max(1))
+    }
+
+    /// Positions that a block of the weight gradient sums, in whole steps of depth.
+    pub(super) fn share(&self, version: Version) -> usize {
+        let (tiles, most) = self.cuts(version);
+        let shares = BLOCKS.div_ceil(tiles).clamp(1, most);
+        self.positions().div_ceil(shares).next_multiple_of(DEPTH)
+    }
+
+    /// Partial results of the weight gradient.
+    pub(super) fn shares(&self, version: Version) -> usize {
+        self.positions().div_ceil(self.share(version))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is none of the versions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown version `{0}`: expected v1, v2, v3-64 or v3-128")]
+pub struct UnknownVersion(pub String);
+
+impl FromStr for Version {
+    type Err = UnknownVersion;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|v| v.name() == name);
+        found.ok_or_else(|| UnknownVersion(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Padding;
+    use super::*;
+    use crate::Dims;
+
+    fn same_size(input: Dims, out: usize, kernel: usize) -> Geometry {
+        Geometry::new(input, out, kernel, 1, Padding::Zero(kernel / 2))
+    }
+
+    #[test]
+    fn wide_tiles_waste_nothing_and_fill_a_card() {
+        use Version::{V3Narrow, V3Wide};
+        for (input, out, kernel, want) in [
+            // 512 · 64 positions are 256 rows of tiles.
+            (Dims::new(512, 8, 8, 256), 128, 3, (V3Wide, V3Wide)),
+            (Dims::new(512, 8, 8, 256), 64, 3, (V3Narrow, V3Narrow)),
+            // 129 channels are two wide tiles, but three narrow ones.
+            (Dims::new(512, 8, 8, 256), 129, 3, (V3Narrow, V3Narrow)),
+            // 4 × 4 wide blocks of the output, 36 × 4 of the weight gradient.
+            (Dims::new(32, 4, 4, 512), 512, 3, (V3Narrow, V3Wide)),
+            (Dims::new(32, 1, 1, 512), 128, 1, (V3Narrow, V3Narrow)),
+        ] {
+            let g = same_size(input, out, kernel);
+            let maps = Version::of_maps(Precision::Bf16, g.positions(), out);
+            let weights = Version::of_weights(Precision::Bf16, &g);
+            assert_eq!((maps, weights), want, "{input}→{out}");
+            assert_eq!(
+                Version::of_maps(Precision::F32, g.positions(), out),
+                Version::V1
+            );
+            assert_eq!(Version::of_weights(Precision::F32, &g), Version::V1);
+        }
+    }
+
+    /// Memory that is planned once serves whichever version computes.
+    #[test]
+    fn working_memory_is_enough_for_every_version() {
+        let g = same_size(Dims::new(64, 16, 16, 64), 128, 3);
+        for version in Version::ALL {
+            let partials = g.shares(version) * g.weights();
+            assert!(partials <= g.device_scratch_len(), "{version}");
+        }
+        assert!(g.shares(Version::V3Wide) > g.shares(Version::V3Narrow));
+    }
+
+    #[test]
+    fn wide_tiles_need_whole_steps() {
+        let kernels = |whole| Version::ALL.map(|version| version.kernel(whole));
+        assert_eq!(kernels(true), [0, 1, 3, 4]);
+        assert_eq!(kernels(false), [0, 1, 2, 2]);
+        assert_eq!(Version::V3Wide.for_steps(true), Version::V3Wide);
+        assert_eq!(Version::V3Wide.for_steps(false), Version::V3Narrow);
+        assert_eq!(Version::V2.for_steps(false), Version::V2);
+    }
+
+    #[test]
+    fn names_lead_back() {
+        for version in Version::ALL {
+            assert_eq!(version.name().parse(), Ok(version));
+        }
+        let unknown = "v4".parse::<Version>().unwrap_err().to_string();
+        assert!(unknown.contains("`v4`"), "{unknown}");
+        for version in Version::ALL {
+            assert!(unknown.contains(version.name()), "{unknown}");
+        }
+    }
+}
