@@ -50,7 +50,7 @@ step "$VIEWMAKER" bench loss --device cuda --objective "$losses" --embeddings "$
 for batch in ${batches//,/ }; do
   step "$VIEWMAKER" bench conv --config configs/cifar10.toml --device cuda --json \
     --set train.batch_size="$batch" >>"$out/cuda-conv.jsonl"
-  for precision in f32 bf16; do
+  for precision in f32 tf32 bf16; do
     step "$VIEWMAKER" bench step --config configs/cifar10.toml --device cuda --json \
       --set train.batch_size="$batch" --set precision="$precision" >>"$out/cuda-step.jsonl"
   done

@@ -6,7 +6,7 @@
 //   weight gradient   dw[(tap, i)][o]    = Σ over positions of patch[position][tap, i] · dy[position][o]
 //
 //   v1  plain SIMT in single precision
-//   v2  tensor cores: operands rounded to bfloat16 on the way to shared memory, sums in single precision
+//   v2  tensor cores: operands rounded to bfloat16 or TF32 on the way to shared memory, sums in single precision
 //   v3  the same products from fragments that are loaded eight rows at once (conv2d_v3.cuh)
 //
 // A block of 256 threads computes 128 rows × 64 columns (v3 also 128), 32 elements of depth at a time; the
@@ -193,23 +193,53 @@ struct Simt {
     }
 };
 
+// Words of a row of an operand on tensor cores, neighbours in depth one after the other: two bfloat16 each, or
+// one number in TF32.
+struct Bf16 {
+    static constexpr int WORDS = DEPTH / 2;
+
+    __device__ __forceinline__ static void four(unsigned* row, int depth, float4 x) {
+        row[depth / 2] = pack_bf16(x.x, x.y);
+        row[depth / 2 + 1] = pack_bf16(x.z, x.w);
+    }
+    __device__ __forceinline__ static void two(unsigned* row, int depth, float first, float second) {
+        row[depth / 2] = pack_bf16(first, second);
+    }
+    __device__ __forceinline__ static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+        mma_bf16(d, a, b);
+    }
+};
+
+struct Tf32 {
+    static constexpr int WORDS = DEPTH;
+
+    __device__ __forceinline__ static void four(unsigned* row, int depth, float4 x) {
+        *reinterpret_cast<uint4*>(row + depth) = {round_tf32(x.x), round_tf32(x.y), round_tf32(x.z), round_tf32(x.w)};
+    }
+    __device__ __forceinline__ static void two(unsigned* row, int depth, float first, float second) {
+        *reinterpret_cast<uint2*>(row + depth) = {round_tf32(first), round_tf32(second)};
+    }
+    __device__ __forceinline__ static void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+        mma_tf32(d, a, b);
+    }
+};
+
 // Tensor cores: each of 8 warps computes 32 rows × 32 columns.
+template <class Number>
 struct TensorCores {
     template <int N>
     struct Panel {
-        // Words of two bfloat16, neighbours in depth; four words more than needed spread a warp's reads
-        // of 8 rows × 4 words over all banks.
-        unsigned word[N][DEPTH / 2 + 4];
+        // Four words more than needed spread a warp's reads of 8 rows × 4 words over all banks.
+        __align__(16) unsigned word[N][Number::WORDS + 4];
 
         __device__ __forceinline__ void along_depth(int row, int depth, float4 x) {
-            word[row][depth / 2] = pack_bf16(x.x, x.y);
-            word[row][depth / 2 + 1] = pack_bf16(x.z, x.w);
+            Number::four(word[row], depth, x);
         }
         __device__ __forceinline__ void along_rows(int row, int depth, float4 first, float4 second) {
-            word[row][depth / 2] = pack_bf16(first.x, second.x);
-            word[row + 1][depth / 2] = pack_bf16(first.y, second.y);
-            word[row + 2][depth / 2] = pack_bf16(first.z, second.z);
-            word[row + 3][depth / 2] = pack_bf16(first.w, second.w);
+            Number::two(word[row], depth, first.x, second.x);
+            Number::two(word[row + 1], depth, first.y, second.y);
+            Number::two(word[row + 2], depth, first.z, second.z);
+            Number::two(word[row + 3], depth, first.w, second.w);
         }
     };
     float sum[2][4][4];
@@ -230,7 +260,7 @@ struct TensorCores {
     __device__ __forceinline__ void step(const Panel<ROWS>& a, const Panel<COLUMNS>& b) {
         int group = lane_index() / 4, pair = lane_index() % 4;
 #pragma unroll
-        for (int part = 0; part < DEPTH / 16; ++part) {
+        for (int part = 0; part < Number::WORDS / 8; ++part) {
             int word = 8 * part + pair;
             unsigned left[2][4], right[4][2];
 #pragma unroll
@@ -249,7 +279,7 @@ struct TensorCores {
 #pragma unroll
             for (int i = 0; i < 2; ++i) {
 #pragma unroll
-                for (int j = 0; j < 4; ++j) mma_bf16(sum[i][j], left[i], right[j]);
+                for (int j = 0; j < 4; ++j) Number::multiply(sum[i][j], left[i], right[j]);
             }
         }
     }
@@ -341,7 +371,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_v2(const float* map, const float* weights, const float* bias, float* out, int out_channels, int height,
                int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride, int pad,
                int reflect) {
-    map_to_map<TensorCores, false>(PATCHES(map), weights, bias, out, out_channels);
+    map_to_map<TensorCores<Bf16>, false>(PATCHES(map), weights, bias, out, out_channels);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    convolve_v2_tf32(const float* map, const float* weights, const float* bias, float* out, int out_channels,
+               int height, int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+               int pad, int reflect) {
+    map_to_map<TensorCores<Tf32>, false>(PATCHES(map), weights, bias, out, out_channels);
 }
 
 // The third version: tiles of 64 columns for any map, and of 64 and of 128 where the map's channels are a
@@ -380,7 +417,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_input_gradient_v2(const float* map, const float* weights, float* out, int in_channels, int height, int width,
                       int channels, int rows_height, int rows_width, int rows, int kernel, int stride, int pad,
                       int reflect) {
-    map_to_map<TensorCores, true>(PATCHES(map), weights, nullptr, out, in_channels);
+    map_to_map<TensorCores<Bf16>, true>(PATCHES(map), weights, nullptr, out, in_channels);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    convolve_input_gradient_v2_tf32(const float* map, const float* weights, float* out, int in_channels, int height,
+                      int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
+                      int pad, int reflect) {
+    map_to_map<TensorCores<Tf32>, true>(PATCHES(map), weights, nullptr, out, in_channels);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
@@ -416,7 +460,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_weight_gradient_v2(const float* map, const float* grad, float* partials, int out_channels, int share, int height,
                        int width, int channels, int rows_height, int rows_width, int rows, int kernel, int stride,
                        int pad, int reflect) {
-    maps_to_weights<TensorCores>(PATCHES(map), grad, partials, out_channels, share);
+    maps_to_weights<TensorCores<Bf16>>(PATCHES(map), grad, partials, out_channels, share);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    convolve_weight_gradient_v2_tf32(const float* map, const float* grad, float* partials, int out_channels, int share,
+                       int height, int width, int channels, int rows_height, int rows_width, int rows, int kernel,
+                       int stride, int pad, int reflect) {
+    maps_to_weights<TensorCores<Tf32>>(PATCHES(map), grad, partials, out_channels, share);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)

@@ -6,7 +6,10 @@
 //                a[1]: row group + 8, the same columns;             a[3]: that row, columns + 8
 //   B (16 × 8)   b[0]: rows 2·pair, 2·pair + 1 of column group;     b[1]: rows + 8
 //   D (16 × 8)   d[0], d[1]: row group, columns 2·pair, 2·pair + 1; d[2], d[3]: row group + 8
-// Source of the layout: NVIDIA, PTX ISA, "Matrix fragments for mma.m16n8k16".
+// In TF32 a word is one number, and depth is 8:
+//   A (16 × 8)   a[0]: row group, column pair;     a[2]: the same row, column + 4;   a[1], a[3]: row group + 8
+//   B (8 × 8)    b[0]: row pair of column group;   b[1]: row + 4
+// Sources of the layouts: NVIDIA, PTX ISA, "Matrix fragments for mma.m16n8k16" and "… mma.m16n8k8".
 #pragma once
 #include "common.cuh"
 
@@ -103,6 +106,56 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], 
 #elif __CUDA_ARCH__ >= 800
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    // Launchers refuse older cards.
+    (void)d;
+    (void)a;
+    (void)b;
+    __trap();
+#endif
+}
+
+// The nearest number with 10 bits behind the point (TF32), ties away from zero, as the word of a fragment.
+__device__ __forceinline__ unsigned round_tf32(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    unsigned word;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(x));
+    return word;
+#else
+    unsigned bits = __float_as_uint(x);
+    if ((bits & 0x7f800000u) == 0x7f800000u) return bits;
+    return (bits + 0x1000u) & ~0x1fffu;
+#endif
+}
+
+// D += A · B in TF32 with sums in single precision. All 32 lanes must call it. Needs compute capability 8.0.
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+#if defined(VIEWMAKER_EMULATOR)
+    // As for bfloat16: every lane picks up the two rows and the two columns that its results need.
+    __shared__ unsigned fragments[MAX_WARPS][WARP_SIZE][6];
+    unsigned(*of)[6] = fragments[warp_index()];
+    for (int i = 0; i < 4; ++i) of[lane_index()][i] = a[i];
+    for (int i = 0; i < 2; ++i) of[lane_index()][4 + i] = b[i];
+    __syncwarp();
+    int group = lane_index() / 4, pair = lane_index() % 4;
+    float rows[2][8], columns[2][8];
+    for (int from = 0; from < 4; ++from) {
+        for (int i = 0; i < 4; ++i) rows[i % 2][i / 2 * 4 + from] = __uint_as_float(of[group * 4 + from][i]);
+        for (int column = 0; column < 2; ++column) {
+            for (int i = 0; i < 2; ++i) {
+                columns[column][i * 4 + from] = __uint_as_float(of[(2 * pair + column) * 4 + from][4 + i]);
+            }
+        }
+    }
+    __syncwarp();
+    for (int i = 0; i < 4; ++i) {
+        for (int k = 0; k < 8; ++k) d[i] += rows[i / 2][k] * columns[i % 2][k];
+    }
+#elif __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else

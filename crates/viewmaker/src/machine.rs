@@ -37,6 +37,7 @@ pub fn card(device: Device) -> Result<(Option<Card>, Option<String>)> {
 pub fn open(config: &Config) -> Result<Opened> {
     let precision = match config.precision {
         Precision::F32 => device::Precision::F32,
+        Precision::Tf32 => device::Precision::Tf32,
         Precision::Bf16 => device::Precision::Bf16,
     };
     let device = config.device.parse().map_err(Error::usage)?;

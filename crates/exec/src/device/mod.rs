@@ -1,11 +1,13 @@
 //! Networks on a device: the same plans, executed by the kernels of the operations.
 
+mod game;
 mod pass;
 mod resident;
 mod weights;
 
+pub use game::{Game, Measured, Noise, Play};
 pub use pass::DevicePass;
-pub use resident::{Game, Measured, Noise, Play, ResidentPass};
+pub use resident::ResidentPass;
 pub use weights::DeviceWeights;
 
 use viewmaker_device::{Device, DeviceError};

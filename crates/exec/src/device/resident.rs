@@ -6,6 +6,7 @@
 //! from network to network on the device, and two numbers come back. From its second time on, a pass
 //! is one captured graph.
 
+use super::game::{Game, Measured, Noise, Play};
 use super::{DevicePass, DeviceWeights, Machine};
 use crate::holder::Holder;
 use crate::{Part, Profiler, Tower, Wanted, layout};
@@ -13,57 +14,11 @@ use std::cell::RefMut;
 use std::fmt;
 use viewmaker_device::{Buffer, Device, DeviceError, Graph, Span};
 use viewmaker_net::{Purpose, ValueId};
-use viewmaker_ops::contrastive::{Contrast, OnDevice, Version};
+use viewmaker_ops::contrastive::{OnDevice, Version};
 use viewmaker_ops::device::Precision;
 use viewmaker_ops::device::distortion::Distortion;
 use viewmaker_ops::flatten::device::{Matrices, transpose};
-use viewmaker_ops::random::Philox;
 use viewmaker_ops::{Dims, Mode};
-
-/// What a pass is made of.
-#[derive(Debug)]
-pub struct Game {
-    /// Embeds the views; on a device.
-    pub encoder: Tower,
-    /// Makes a view of an example and of noise, its further inputs; on the same device. `None`: the
-    /// examples are the views.
-    pub viewmaker: Option<Tower>,
-    /// The loss of all embeddings `[view][example]`; every row is trained.
-    pub contrast: Contrast,
-    /// Examples in a batch.
-    pub batch: usize,
-    /// Arrays of examples: 1, which all views share, or one for each view.
-    pub sources: usize,
-}
-
-/// Who learns from a pass, and how much.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Play {
-    /// What the encoder's backward pass produces.
-    pub encoder: Wanted,
-    /// Whether the viewmaker's parameters get gradients; then `encoder` includes those of the inputs.
-    pub viewmaker: bool,
-    /// Factor on all gradients.
-    pub loss_grad: f32,
-}
-
-/// Noise of one channel for all examples.
-#[derive(Clone, Copy, Debug)]
-pub enum Noise<'a> {
-    /// Uniform numbers that the device makes.
-    Uniform(Philox),
-    /// These numbers, NCHW.
-    Given(&'a [f32]),
-}
-
-/// What the host learns of a pass.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measured {
-    /// The loss, without the factor.
-    pub loss: f32,
-    /// Mean |view − example| over all views; 0 without a viewmaker.
-    pub mean_distortion: f32,
-}
 
 /// The networks' passes over one view.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The same cases on every device that is there: the emulator on any machine, and the first card.
 //!
-//! Products in bfloat16 are compared on numbers that bfloat16 holds exactly, so that only their sums,
+//! Products in bfloat16 and TF32 are compared on numbers that these hold exactly, so that only their sums,
 //! which are in single precision, can differ: the tolerance stays that of the case.
 
 use super::run::{Gradients, Results, Wanted, reference, starts};
@@ -141,22 +141,24 @@ fn run(
     })
 }
 
-/// Rounds every number to bfloat16.
-fn round(sample: &mut Sample) {
+/// Rounds every number so that its last `bits` bits are 0, ties to even.
+fn round(sample: &mut Sample, bits: u32) {
     let tensors = sample.inputs.iter_mut().chain(&mut sample.params);
     let numbers = tensors.flatten().chain(&mut sample.output_grad);
     for x in numbers {
-        let bits = x.to_bits();
-        let even = 0x7fff + ((bits >> 16) & 1);
-        *x = f32::from_bits((bits + even) & 0xffff_0000);
+        let number = x.to_bits();
+        let even = (1 << (bits - 1)) - 1 + ((number >> bits) & 1);
+        *x = f32::from_bits((number + even) >> bits << bits);
     }
 }
 
 /// The comparison closest to its tolerance, or what is wrong.
 fn check(case: &Case, kernels: Kernels<'_>) -> Result<String, String> {
     let mut sample = Sample::new(case)?;
-    if kernels.precision == Precision::Bf16 {
-        round(&mut sample);
+    match kernels.precision {
+        Precision::F32 => {}
+        Precision::Tf32 => round(&mut sample, 13),
+        Precision::Bf16 => round(&mut sample, 16),
     }
     let want = reference(case, &sample)?;
     let starts = starts(&want);
@@ -231,6 +233,11 @@ fn cuda_kernels_conform() {
 #[test]
 fn cuda_kernels_conform_in_bfloat16() {
     conforms((Precision::Bf16, None, 0), multiplies, check);
+}
+
+#[test]
+fn cuda_kernels_conform_in_tf32() {
+    conforms((Precision::Tf32, None, 0), multiplies, check);
 }
 
 #[test]

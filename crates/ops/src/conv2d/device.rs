@@ -9,7 +9,7 @@ use crate::device::{self, OnDevice, Precision, int};
 use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CONV2D};
 
 /// The kernels of a pass in the order of [`Version::kernel`].
-type Kernels = [Kernel; 5];
+type Kernels = [Kernel; 6];
 
 static FORWARD: Kernels = [
     Kernel::new(&CONV2D, "convolve_v1"),
@@ -17,6 +17,7 @@ static FORWARD: Kernels = [
     Kernel::new(&CONV2D, "convolve_v3_any"),
     Kernel::new(&CONV2D, "convolve_v3_64"),
     Kernel::new(&CONV2D, "convolve_v3_128"),
+    Kernel::new(&CONV2D, "convolve_v2_tf32"),
 ];
 static INPUT_GRADIENT: Kernels = [
     Kernel::new(&CONV2D, "convolve_input_gradient_v1"),
@@ -24,6 +25,7 @@ static INPUT_GRADIENT: Kernels = [
     Kernel::new(&CONV2D, "convolve_input_gradient_v3_any"),
     Kernel::new(&CONV2D, "convolve_input_gradient_v3_64"),
     Kernel::new(&CONV2D, "convolve_input_gradient_v3_128"),
+    Kernel::new(&CONV2D, "convolve_input_gradient_v2_tf32"),
 ];
 static WEIGHT_GRADIENT: Kernels = [
     Kernel::new(&CONV2D, "convolve_weight_gradient_v1"),
@@ -31,6 +33,7 @@ static WEIGHT_GRADIENT: Kernels = [
     Kernel::new(&CONV2D, "convolve_weight_gradient_v3_any"),
     Kernel::new(&CONV2D, "convolve_weight_gradient_v3_64"),
     Kernel::new(&CONV2D, "convolve_weight_gradient_v3_128"),
+    Kernel::new(&CONV2D, "convolve_weight_gradient_v2_tf32"),
 ];
 static PACK: Kernel = Kernel::new(&CONV2D, "pack_weights");
 static ADD_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_partials");
@@ -263,7 +266,7 @@ impl Convolution<'_> {
         let args = args.span(&partials).i32(int(g.output.c));
         let args = args.i32(int(g.share(version)));
         let args = match version {
-            Version::V1 | Version::V2 => args,
+            Version::V1 | Version::V2 | Version::V2Tf32 => args,
             Version::V3Narrow | Version::V3Wide => g.apart(args),
         };
         let sum = Args::new().span(&partials).span(weight_grad);

@@ -28,6 +28,8 @@ pub enum Version {
     V1,
     /// Tensor cores, operands in bfloat16: tiles of 128 × 64 results.
     V2,
+    /// The same in TF32.
+    V2Tf32,
     /// Tensor cores with fragments loaded eight rows at once and two steps in shared memory: tiles of
     /// 128 × 64 results.
     V3Narrow,
@@ -39,13 +41,20 @@ pub enum Version {
 
 impl Version {
     /// Every version, the plainest first.
-    pub const ALL: [Self; 4] = [Self::V1, Self::V2, Self::V3Narrow, Self::V3Wide];
+    pub const ALL: [Self; 5] = [
+        Self::V1,
+        Self::V2,
+        Self::V2Tf32,
+        Self::V3Narrow,
+        Self::V3Wide,
+    ];
 
-    /// The name on the command line: `v1`, `v2`, `v3-64` or `v3-128`.
+    /// The name on the command line: `v1`, `v2`, `v2-tf32`, `v3-64` or `v3-128`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
             Self::V2 => "v2",
+            Self::V2Tf32 => "v2-tf32",
             Self::V3Narrow => "v3-64",
             Self::V3Wide => "v3-128",
         }
@@ -55,6 +64,7 @@ impl Version {
     pub const fn precision(self) -> Precision {
         match self {
             Self::V1 => Precision::F32,
+            Self::V2Tf32 => Precision::Tf32,
             Self::V2 | Self::V3Narrow | Self::V3Wide => Precision::Bf16,
         }
     }
@@ -72,8 +82,8 @@ impl Version {
         }
     }
 
-    /// Which kernel of a pass this is: v1, v2, then v3 for any operands, and in narrow and wide tiles for
-    /// those of whole steps.
+    /// Which kernel of a pass this is: v1, v2, then v3 for any operands, in narrow and wide tiles for those
+    /// of whole steps, and v2 in TF32.
     pub(super) const fn kernel(self, whole: bool) -> usize {
         match self.for_steps(whole) {
             Self::V1 => 0,
@@ -81,13 +91,14 @@ impl Version {
             Self::V3Narrow if !whole => 2,
             Self::V3Narrow => 3,
             Self::V3Wide => 4,
+            Self::V2Tf32 => 5,
         }
     }
 
     /// Columns of the result that a block computes.
     pub(super) const fn columns(self) -> usize {
         match self {
-            Self::V1 | Self::V2 | Self::V3Narrow => 64,
+            Self::V1 | Self::V2 | Self::V2Tf32 | Self::V3Narrow => 64,
             Self::V3Wide => 128,
         }
     }
@@ -114,6 +125,7 @@ impl Version {
         let no_waste = columns.div_ceil(Self::V3Narrow.columns()).is_multiple_of(2);
         match precision {
             Precision::F32 => Self::V1,
+            Precision::Tf32 => Self::V2Tf32,
             Precision::Bf16 if no_waste && wide_blocks >= FEW => Self::V3Wide,
             Precision::Bf16 => Self::V3Narrow,
         }
@@ -149,7 +161,7 @@ impl fmt::Display for Version {
 
 /// A name that is none of the versions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown version `{0}`: expected v1, v2, v3-64 or v3-128")]
+#[error("unknown version `{0}`: expected v1, v2, v2-tf32, v3-64 or v3-128")]
 pub struct UnknownVersion(pub String);
 
 impl FromStr for Version {
@@ -193,6 +205,7 @@ mod tests {
                 Version::V1
             );
             assert_eq!(Version::of_weights(Precision::F32, &g), Version::V1);
+            assert_eq!(Version::of_weights(Precision::Tf32, &g), Version::V2Tf32);
         }
     }
 
@@ -210,8 +223,8 @@ mod tests {
     #[test]
     fn wide_tiles_need_whole_steps() {
         let kernels = |whole| Version::ALL.map(|version| version.kernel(whole));
-        assert_eq!(kernels(true), [0, 1, 3, 4]);
-        assert_eq!(kernels(false), [0, 1, 2, 2]);
+        assert_eq!(kernels(true), [0, 1, 5, 3, 4]);
+        assert_eq!(kernels(false), [0, 1, 5, 2, 2]);
         assert_eq!(Version::V3Wide.for_steps(true), Version::V3Wide);
         assert_eq!(Version::V3Wide.for_steps(false), Version::V3Narrow);
         assert_eq!(Version::V2.for_steps(false), Version::V2);

@@ -24,20 +24,23 @@ pub enum Precision {
     /// Operands in single precision.
     #[default]
     F32,
-    /// Operands rounded to bfloat16, products on tensor cores: from compute capability 8.0 on.
+    /// Operands rounded to 10 bits behind the point, products on tensor cores: from compute capability 8.0 on.
+    Tf32,
+    /// Operands rounded to bfloat16, which has 7, products on tensor cores: from compute capability 8.0 on.
     Bf16,
 }
 
 impl Precision {
     /// Every precision.
-    pub const ALL: [Self; 2] = [Self::F32, Self::Bf16];
-    /// Oldest compute capability whose tensor cores multiply bfloat16.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Tf32, Self::Bf16];
+    /// Oldest compute capability whose tensor cores multiply TF32 and bfloat16.
     pub const TENSOR_CORES: (i32, i32) = (8, 0);
 
-    /// The name used in configurations: `f32` or `bf16`.
+    /// The name used in configurations: `f32`, `tf32` or `bf16`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::Tf32 => "tf32",
             Self::Bf16 => "bf16",
         }
     }
@@ -57,7 +60,7 @@ impl fmt::Display for Precision {
 
 /// A name that is none of the precisions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown precision `{0}`: expected f32 or bf16")]
+#[error("unknown precision `{0}`: expected f32, tf32 or bf16")]
 pub struct UnknownPrecision(pub String);
 
 impl FromStr for Precision {

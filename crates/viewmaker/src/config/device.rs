@@ -50,6 +50,8 @@ impl FromStr for Device {
 pub enum Precision {
     /// Single precision.
     F32,
+    /// Operands rounded to TF32 for tensor cores.
+    Tf32,
     /// Operands rounded to bfloat16 for tensor cores; sums and storage stay in single precision.
     Bf16,
 }

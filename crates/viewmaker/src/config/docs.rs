@@ -29,7 +29,7 @@ const DOCS: &[(&str, &str)] = &[
     ),
     (
         "precision",
-        "How convolutions multiply on a CUDA card: f32, or bf16 on tensor cores (storage and sums stay f32).",
+        "How convolutions multiply on a CUDA card: f32, or tf32 or bf16 on tensor cores (storage and sums stay f32).",
     ),
     ("data", "Which data, and how they are read."),
     (

@@ -29,9 +29,13 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     )?;
     check(
         "precision",
-        "bf16",
+        match config.precision {
+            Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+        },
         config.precision == Precision::F32 || config.device != "cpu",
-        "f32 on the processor; bf16 is for tensor cores (device = \"cuda\")",
+        "f32 on the processor; tf32 and bf16 are for tensor cores (device = \"cuda\")",
     )?;
     config.data.options.validate().map_err(from_data)?;
     viewmaker(&config.viewmaker, &config.modality)?;

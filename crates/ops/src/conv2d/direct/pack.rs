@@ -51,8 +51,8 @@ pub(in super::super) fn pack(
 /// the next one lie a power of two apart in the panel, where few sets of the first-level cache would
 /// have to hold all of them.
 const BLOCK: usize = 72;
-/// Columns that are asked for before they are needed: each begins on a page of its own, and no
-/// processor guesses which comes next.
+/// How far ahead kernels are asked for: those of a column, or of a row, begin on a page of their own, and
+/// no processor guesses which comes next.
 const AHEAD: usize = 4;
 /// Elements of a cache line.
 const LINE: usize = 16;
@@ -110,9 +110,24 @@ impl<'a> Source<'a> {
         let step = (BLOCK / taps.len()).min(all.len()).max(1);
         for first in all.clone().step_by(step) {
             let rows = first..all.end.min(first + step);
-            for (lane, column) in (panel.start..panel.end.min(self.columns)).enumerate() {
-                self.ask_for(&rows, column + AHEAD);
-                self.column(&rows, column, taps, lane, &mut room);
+            let columns = panel.start..panel.end.min(self.columns);
+            // In the order in which kernels lie in memory.
+            if self.steps.0 < self.steps.1 {
+                for column in columns.clone() {
+                    self.ask_for(self.at(rows.start, column + AHEAD), rows.len());
+                    for row in rows.clone() {
+                        let to = (row - rows.start, column - panel.start);
+                        self.place((row, column), taps, to, rows.len(), &mut room);
+                    }
+                }
+            } else {
+                for row in rows.clone() {
+                    self.ask_for(self.at(row + AHEAD, columns.start), columns.len());
+                    for column in columns.clone() {
+                        let to = (row - rows.start, column - panel.start);
+                        self.place((row, column), taps, to, rows.len(), &mut room);
+                    }
+                }
             }
             for (tap, from) in room.chunks(rows.len()).take(taps.len()).enumerate() {
                 let at = (tap * all.len() + first - all.start) * panel.len();
@@ -124,30 +139,25 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Asks for the kernels of a column, if they follow each other.
-    fn ask_for(&self, rows: &Range<usize>, column: usize) {
-        if self.steps.0 == self.area {
-            let elements = self.at(rows.start, column)..self.at(rows.end, column);
-            let lines = elements.step_by(LINE);
-            lines.for_each(|at| prefetch(self.weight, at));
-        }
+    /// Asks for `count` kernels that follow each other.
+    fn ask_for(&self, first: usize, count: usize) {
+        let lines = (first..first + count * self.area).step_by(LINE);
+        lines.for_each(|at| prefetch(self.weight, at));
     }
 
-    /// Writes one column, `[tap][row]`.
+    /// Writes one kernel to `(row, lane)` of every tap's `rows` rows.
     #[inline(always)]
-    fn column(
+    fn place(
         &self,
-        rows: &Range<usize>,
-        column: usize,
+        (row, column): (usize, usize),
         taps: &[usize],
-        lane: usize,
-        to: &mut [[f32; WIDTH]; BLOCK],
+        to: (usize, usize),
+        rows: usize,
+        room: &mut [[f32; WIDTH]; BLOCK],
     ) {
-        for (index, row) in rows.clone().enumerate() {
-            let kernel = &self.weight[self.at(row, column)..][..self.area];
-            for (to, &tap) in to[index..].iter_mut().step_by(rows.len()).zip(taps) {
-                to[lane] = kernel[tap];
-            }
+        let kernel = &self.weight[self.at(row, column)..][..self.area];
+        for (line, &tap) in room[to.0..].iter_mut().step_by(rows).zip(taps) {
+            line[to.1] = kernel[tap];
         }
     }
 }
