@@ -5,8 +5,8 @@
 //     side (the loads transpose), and pieces of 16 bytes change places within a line, so that neither the
 //     loads nor the stores meet in a bank.
 //   - Shared memory has room for two steps of 32 elements of depth. One barrier a step: while a step is
-//     multiplied, the next one is put beside it. Its two operands are on their way one after the other,
-//     each during half of the products, so that registers for one suffice.
+//     multiplied, the next one is put beside it. In wide tiles its two operands are on their way one after
+//     the other, each during half of the products, so that registers for one suffice.
 //   - Where channels are a multiple of 32, a step lies within one tap, and positions are looked up when the
 //     tap changes instead of for every element: for kernels of one tap once. Positions of a weight gradient
 //     advance without divisions.
@@ -286,6 +286,8 @@ template <int WIDTH>
 struct Tile {
     static constexpr int ACROSS = WIDTH / 32;
     static constexpr int HEIGHT = ROWS / (THREADS / WARP_SIZE / ACROSS);
+    // Whether a thread's registers have room for its share of both operands beside the sums.
+    static constexpr bool ROOM = WIDTH <= 64;
     float sum[HEIGHT / 16][4][4];
 
     __device__ __forceinline__ Tile() {
@@ -345,10 +347,15 @@ __device__ __forceinline__ void product(Sums& tile, typename A::Panel& left, typ
     for (int step = 1; step < steps; ++step) {
         int now = (step - 1) % 2, next = step % 2;
         typename A::Panel::Share of_a = a.fetch(DEPTH * step);
+        typename B::Panel::Share of_b;
+        if (Sums::ROOM) of_b = b.fetch(DEPTH * step);
         tile.multiply(left, right, now, 0);
-        left.put(next, of_a);
-        typename B::Panel::Share of_b = b.fetch(DEPTH * step);
+        if (!Sums::ROOM) {
+            left.put(next, of_a);
+            of_b = b.fetch(DEPTH * step);
+        }
         tile.multiply(left, right, now, 1);
+        if (Sums::ROOM) left.put(next, of_a);
         right.put(next, of_b);
         __syncthreads();
     }
