@@ -72,27 +72,39 @@ __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row
 #endif
 }
 
+#if defined(VIEWMAKER_EMULATOR)
+// A lane's words of A, then those of B.
+struct Words {
+    unsigned word[6];
+};
+
+// All lanes' words, until the next barrier of the warp.
+__device__ __forceinline__ const Words* lay_down(const unsigned (&a)[4], const unsigned (&b)[2]) {
+    __shared__ Words words[MAX_WARPS][WARP_SIZE];
+    Words* of = words[warp_index()];
+    of[lane_index()] = {{a[0], a[1], a[2], a[3], b[0], b[1]}};
+    __syncwarp();
+    return of;
+}
+#endif
+
 // D += A · B with sums in single precision. All 32 lanes must call it. Needs compute capability 8.0.
 __device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if defined(VIEWMAKER_EMULATOR)
-    // Every lane lays its words down and picks up the two rows and the two columns that its results need.
-    __shared__ unsigned fragments[MAX_WARPS][WARP_SIZE][6];
-    unsigned(*of)[6] = fragments[warp_index()];
-    for (int i = 0; i < 4; ++i) of[lane_index()][i] = a[i];
-    for (int i = 0; i < 2; ++i) of[lane_index()][4 + i] = b[i];
-    __syncwarp();
+    // Every lane picks up the two rows and the two columns that its results need.
+    const Words* of = lay_down(a, b);
     int group = lane_index() / 4, pair = lane_index() % 4;
     float rows[2][16], columns[2][16];
     for (int from = 0; from < 4; ++from) {
         for (int i = 0; i < 4; ++i) {
-            unsigned word = of[group * 4 + from][i];
+            unsigned word = of[group * 4 + from].word[i];
             float* to = rows[i % 2] + i / 2 * 8 + 2 * from;
             to[0] = bf16_to_float(bf16(word & 0xffffu));
             to[1] = bf16_to_float(bf16(word >> 16));
         }
         for (int column = 0; column < 2; ++column) {
             for (int i = 0; i < 2; ++i) {
-                unsigned word = of[(2 * pair + column) * 4 + from][4 + i];
+                unsigned word = of[(2 * pair + column) * 4 + from].word[4 + i];
                 float* to = columns[column] + i * 8 + 2 * from;
                 to[0] = bf16_to_float(bf16(word & 0xffffu));
                 to[1] = bf16_to_float(bf16(word >> 16));
@@ -133,19 +145,15 @@ __device__ __forceinline__ unsigned round_tf32(float x) {
 // D += A · B in TF32 with sums in single precision. All 32 lanes must call it. Needs compute capability 8.0.
 __device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if defined(VIEWMAKER_EMULATOR)
-    // As for bfloat16: every lane picks up the two rows and the two columns that its results need.
-    __shared__ unsigned fragments[MAX_WARPS][WARP_SIZE][6];
-    unsigned(*of)[6] = fragments[warp_index()];
-    for (int i = 0; i < 4; ++i) of[lane_index()][i] = a[i];
-    for (int i = 0; i < 2; ++i) of[lane_index()][4 + i] = b[i];
-    __syncwarp();
+    // Every lane picks up the two rows and the two columns that its results need.
+    const Words* of = lay_down(a, b);
     int group = lane_index() / 4, pair = lane_index() % 4;
     float rows[2][8], columns[2][8];
     for (int from = 0; from < 4; ++from) {
-        for (int i = 0; i < 4; ++i) rows[i % 2][i / 2 * 4 + from] = __uint_as_float(of[group * 4 + from][i]);
+        for (int i = 0; i < 4; ++i) rows[i % 2][i / 2 * 4 + from] = __uint_as_float(of[group * 4 + from].word[i]);
         for (int column = 0; column < 2; ++column) {
             for (int i = 0; i < 2; ++i) {
-                columns[column][i * 4 + from] = __uint_as_float(of[(2 * pair + column) * 4 + from][4 + i]);
+                columns[column][i * 4 + from] = __uint_as_float(of[(2 * pair + column) * 4 + from].word[4 + i]);
             }
         }
     }

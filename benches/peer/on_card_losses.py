@@ -74,13 +74,13 @@ OF_TWO_VIEWS = {
     "dcl": dcl,
     "infonce": infonce,
 }
-NAMES = [*OF_TWO_VIEWS, "moco", "clip", "supcon"]
+NAMES = [*OF_TWO_VIEWS, "moco-v2", "clip", "supcon"]
 
 
 def prepare(name, count, temperature, rows):
     """The loss called `name` and its arguments for `count` embeddings. `rows(n, trained)` makes n of them,
     with a gradient or as constants."""
-    if name == "moco":
+    if name == "moco-v2":
         queries = count // 4
         parts = [rows(queries, True), rows(queries, False), rows(count - 2 * queries, False)]
         return moco, [*parts, temperature]

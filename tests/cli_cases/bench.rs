@@ -15,7 +15,7 @@ const NAMES: [&str; 7] = [
     "ntxent",
     "dcl",
     "infonce",
-    "moco",
+    "moco-v2",
     "clip",
     "supcon",
 ];

@@ -27,7 +27,8 @@ struct View {
     embedded: DevicePass,
 }
 
-/// The memory of a pass, and its graphs; see the [module](self).
+/// A pass over a batch that stays on a device, its memory, and its graphs: from the examples through the
+/// viewmaker, the encoder and a streaming loss to the gradients of both networks.
 pub struct ResidentPass {
     game: Game,
     device: Device,

@@ -24,7 +24,7 @@ pub struct Loss {
 /// The losses that have a streaming form on every device. Most are of two views, one half of the
 /// embeddings each; in addition:
 ///
-/// - `moco`: a quarter (rounded down) are queries, as many are their keys, and the rest, half of all, is the
+/// - `moco-v2`: a quarter (rounded down) are queries, as many are their keys, and the rest, half of all, is the
 ///   queue; keys and queue are constants.
 /// - `clip`: the scale is learned, so that a backward pass has its derivative, too.
 /// - `supcon`: every four successive examples are of one class, which has eight embeddings in both views; the
@@ -38,7 +38,7 @@ pub const LOSSES: &[Loss] = &[
     Loss::of_views("infonce", |n, dim, t| Contrast::infonce(n / 2, dim, t)),
     Loss {
         per_pair: 4,
-        ..Loss::of_views("moco", |n, dim, t| {
+        ..Loss::of_views("moco-v2", |n, dim, t| {
             Contrast::moco(n / 4, n - 2 * (n / 4), dim, t)
         })
     },
@@ -243,7 +243,7 @@ mod tests {
             for work in works(embeddings) {
                 let contrast = work.contrast().unwrap();
                 assert_eq!(contrast.rows(), embeddings, "{work:?}");
-                let constants = if work.loss == "moco" {
+                let constants = if work.loss == "moco-v2" {
                     embeddings - embeddings / 4
                 } else {
                     0

@@ -38,7 +38,7 @@ enum What {
 /// speed of the products that similarities take in the forward pass (a backward pass takes at least
 /// twice as many). Times on a card are those of its own clock.
 ///
-/// The embeddings are two views of examples, one half each. For moco a quarter of them are queries, as many
+/// The embeddings are two views of examples, one half each. For moco-v2 a quarter of them are queries, as many
 /// are their keys, and the rest is the queue; only queries get a gradient. For clip the scale is learned: a
 /// backward pass has its derivative, too. For supcon four examples, with both views, make a class.
 #[derive(Debug, Args)]
