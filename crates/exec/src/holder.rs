@@ -169,24 +169,29 @@ impl Holder {
         Ok(&mut remote.weights)
     }
 
-    /// A pass on the device in memory of its own, for callers that keep it.
+    /// A pass of training on the device, for callers that keep it.
     ///
     /// # Panics
     /// On the processor.
-    pub(crate) fn device_pass(
-        &mut self,
-        batch: usize,
-        purpose: Purpose,
-    ) -> Result<DevicePass, DeviceError> {
-        let (net, plan) = (Arc::clone(&self.net), self.plan(batch, purpose));
-        let Some(remote) = &self.remote else {
+    pub(crate) fn kept_pass(&mut self, batch: usize) -> Result<DevicePass, DeviceError> {
+        let plan = self.plan(batch, Purpose::Training);
+        self.device_pass(plan)
+    }
+
+    /// A pass on the device, in idle memory where there is enough.
+    fn device_pass(&mut self, plan: Arc<Plan>) -> Result<DevicePass, DeviceError> {
+        let Some(remote) = &mut self.remote else {
             unreachable!("called for towers on a device");
         };
-        let arena = remote
-            .weights
-            .device()
-            .alloc(DevicePass::words(&net, &plan))?;
-        Ok(DevicePass::new(net, plan, remote.precision, arena))
+        let words = DevicePass::words(&self.net, &plan);
+        // A smaller one goes first, so that there are never both.
+        let idle = best(&mut remote.idle, Buffer::len, words).filter(|arena| arena.len() >= words);
+        let arena = match idle {
+            Some(arena) => arena,
+            None => remote.weights.device().alloc(words)?,
+        };
+        let pass = DevicePass::new(Arc::clone(&self.net), plan, remote.precision, arena);
+        Ok(pass.with_profiler(self.profiler.clone()))
     }
 
     pub(crate) fn weights(&self) -> &Weights {
@@ -309,19 +314,11 @@ impl Holder {
         feeds: &[Feed<'_>],
         mode: Mode,
     ) -> Result<DevicePass, DeviceError> {
+        let mut pass = self.device_pass(plan)?;
         let Some(remote) = &mut self.remote else {
-            unreachable!("called for towers on a device");
-        };
-        let words = DevicePass::words(&self.net, &plan);
-        // A smaller one goes first, so that there are never both.
-        let idle = best(&mut remote.idle, Buffer::len, words).filter(|arena| arena.len() >= words);
-        let arena = match idle {
-            Some(arena) => arena,
-            None => remote.weights.device().alloc(words)?,
+            unreachable!("there is a pass");
         };
         remote.weights.upload(&self.weights)?;
-        let pass = DevicePass::new(Arc::clone(&self.net), plan, remote.precision, arena);
-        let mut pass = pass.with_profiler(self.profiler.clone());
         if let Err(error) = pass.forward(&remote.weights, feeds, mode) {
             remote.idle.push(pass.into_arena());
             return Err(error);

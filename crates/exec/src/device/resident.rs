@@ -13,7 +13,7 @@ use crate::{Part, Profiler, Tower, Wanted, layout};
 use std::cell::RefMut;
 use std::fmt;
 use viewmaker_device::{Buffer, Device, DeviceError, Graph, Span};
-use viewmaker_net::{Purpose, ValueId};
+use viewmaker_net::ValueId;
 use viewmaker_ops::contrastive::{OnDevice, Version};
 use viewmaker_ops::device::Precision;
 use viewmaker_ops::device::distortion::Distortion;
@@ -83,7 +83,7 @@ impl ResidentPass {
             "components of a row"
         );
         let dims = net.dims(net.inputs()[0], game.batch);
-        let pass = |tower: &Tower| tower.holder().device_pass(game.batch, Purpose::Training);
+        let pass = |tower: &Tower| tower.holder().kept_pass(game.batch);
         let view = |_| {
             Ok(View {
                 made: game.viewmaker.as_ref().map(pass).transpose()?,
