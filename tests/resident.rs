@@ -226,6 +226,25 @@ fn cuda_resident_steps_have_the_same_bits_however_they_are_launched() {
     }
 }
 
+/// Other networks of the same shapes are not those that a graph was captured with.
+#[test]
+fn cuda_resident_steps_follow_networks_that_are_replaced() {
+    for device in Device::present() {
+        let machine = Machine::Device(device, Precision::F32);
+        let config = config("viewmaker-simclr", ViewSource::Learned);
+        let step = |run: &mut Run| run.step(RATES, &mut SeededNoise { seed: 4 });
+        let mut first = Run::new(&config, &machine, 1);
+        // Until there is a graph.
+        (0..3).for_each(|_| drop(step(&mut first)));
+        let before = first.weights();
+        let (mut fresh, mut replaced) = [0, 1].map(|_| Run::new(&config, &machine, 1)).into();
+        std::mem::swap(&mut replaced.resident, &mut first.resident);
+        assert_eq!(step(&mut replaced), step(&mut fresh));
+        assert_eq!(replaced.weights(), fresh.weights());
+        assert_eq!(first.weights(), before);
+    }
+}
+
 /// What cannot stay on the device goes over the tape.
 #[test]
 fn cuda_steps_that_need_the_tape_take_it() {

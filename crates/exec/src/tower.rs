@@ -49,6 +49,11 @@ pub struct Tower {
 }
 
 impl Tower {
+    /// Whether `other` is a handle to the same tower: the same parameters, not equal ones.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// A tower around `weights` on the processor.
     pub fn new(weights: Weights) -> Self {
         Self::around(Holder::new(weights))

@@ -20,6 +20,22 @@ pub struct Game {
     pub sources: usize,
 }
 
+impl Game {
+    /// Whether the memory and the graphs of a pass for this game serve `other` as well: the same towers, whose
+    /// parameters a graph knows by their place, and the same shapes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let viewmakers = match (&self.viewmaker, &other.viewmaker) {
+            (Some(one), Some(another)) => one.is_same(another),
+            (None, None) => true,
+            _ => false,
+        };
+        viewmakers
+            && self.encoder.is_same(&other.encoder)
+            && self.contrast == other.contrast
+            && (self.batch, self.sources) == (other.batch, other.sources)
+    }
+}
+
 /// Who learns from a pass, and how much.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Play {

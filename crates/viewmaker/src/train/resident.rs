@@ -24,9 +24,8 @@ impl Resident {
 
     /// Memory for `game`: that of the last pass, if it was made for the same.
     fn prepare(&mut self, game: Game) -> Result<&mut ResidentPass, DeviceError> {
-        let shape = |game: &Game| (game.contrast.clone(), game.batch, game.sources);
         let known = self.0.take();
-        let pass = match known.filter(|known| shape(known.game()) == shape(&game)) {
+        let pass = match known.filter(|known| known.game().is_same(&game)) {
             Some(pass) => pass,
             // The old memory is free by now.
             None => ResidentPass::new(game)?,
