@@ -11,6 +11,7 @@
 
 constexpr int LANES = 32;  // channels of a block that sums
 constexpr int WARPS = 8;   // and its warps
+constexpr int FINISHERS = 16;  // most warps of a block that adds up what those left
 
 // W neighbours in memory.
 template <int W>
@@ -156,33 +157,67 @@ __device__ __forceinline__ float blend(float running, double batch, double momen
     return moved > 3.4028234663852886e38 ? 3.4028234663852886e38f : float(moved);
 }
 
-// saved = mean and 1/√(variance + ε) of every channel of every group, from the partial moments. Unless
-// null, running statistics move. One thread a channel of a group.
-extern "C" __global__ void finish_moments(const float* partials, float* saved, int groups, int rows, int channels,
-                                          int share, float epsilon, float* running_mean, float* running_variance,
-                                          float* batches, float momentum) {
-    int at = int(thread_number());
-    if (at == 0 && batches != nullptr) batches[0] += 1.0f;
-    if (at >= groups * channels) return;
-    int group = at / channels, channel = at % channels, chunks = ceil_div(rows, share);
-    double count = 0.0, mean = 0.0, squares = 0.0;
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-        u64 place = (u64(group) * u64(chunks) + u64(chunk)) * 2 * u64(channels) + u64(channel);
-        int left = rows - chunk * share;
-        double more = double(left < share ? left : share), off = double(partials[place]) - mean;
-        double part = more / (count + more);
-        squares += double(partials[place + u64(channels)]) + off * off * count * part;
-        mean += off * part;
-        count += more;
+// A block that adds up partial sums of a tile of channels of a group: lanes are channels, warps take turns
+// with the chunks, as many as there are of either, so that no chain of sums is long.
+struct Finish {
+    int group, channel, warp, warps;
+    bool inside;
+
+    __device__ __forceinline__ explicit Finish(int channels) {
+        int tiles = ceil_div(channels, LANES);
+        group = int(blockIdx.x) / tiles;
+        channel = int(blockIdx.x) % tiles * LANES + lane_index();
+        warp = warp_index();
+        warps = int(blockDim.x) / WARP_SIZE;
+        inside = channel < channels;
     }
-    double variance = squares / count;
-    u64 to = u64(group) * 2 * u64(channels) + u64(channel);
+    // Where the first of the chunk's two numbers of this channel lies.
+    __device__ __forceinline__ u64 place(int chunk, int chunks, int channels) const {
+        return (u64(group) * u64(chunks) + u64(chunk)) * 2 * u64(channels) + u64(channel);
+    }
+    // The sum of all warps' values for this channel, warp after warp; the same for every warp. All threads
+    // must call it.
+    __device__ __forceinline__ double sum(double value) const {
+        __shared__ double parts[FINISHERS][LANES];
+        __syncthreads();  // an earlier call's values have been read
+        parts[warp][lane_index()] = value;
+        __syncthreads();
+        double all = 0.0;
+        for (int w = 0; w < warps; ++w) all += parts[w][lane_index()];
+        return all;
+    }
+};
+
+// saved = mean and 1/√(variance + ε) of every channel of every group, from the partial moments: first their
+// mean, then squares around it, which needs no division on the way. Unless null, running statistics move.
+extern "C" __global__ void __launch_bounds__(FINISHERS * WARP_SIZE)
+    finish_moments(const float* partials, float* saved, int rows, int channels, int share, float epsilon,
+                   float* running_mean, float* running_variance, float* batches, float momentum) {
+    Finish at(channels);
+    int chunks = ceil_div(rows, share);
+    if (thread_number() == 0 && batches != nullptr) batches[0] += 1.0f;
+    double sum = 0.0, squares = 0.0;
+    for (int chunk = at.warp; at.inside && chunk < chunks; chunk += at.warps) {
+        int left = rows - chunk * share;
+        sum += double(left < share ? left : share) * double(partials[at.place(chunk, chunks, channels)]);
+    }
+    double mean = at.sum(sum) / rows;
+    for (int chunk = at.warp; at.inside && chunk < chunks; chunk += at.warps) {
+        int left = rows - chunk * share;
+        const float* part = partials + at.place(chunk, chunks, channels);
+        double off = double(part[0]) - mean;
+        squares += double(part[channels]) + off * off * double(left < share ? left : share);
+    }
+    squares = at.sum(squares);
+    if (!at.inside || at.warp != 0) return;
+    double variance = squares / rows;
+    u64 to = u64(at.group) * 2 * u64(channels) + u64(at.channel);
     saved[to] = float(mean);
     saved[to + u64(channels)] = float(1.0 / sqrt(variance + double(epsilon)));
     if (running_mean != nullptr) {
-        double unbiased = count > 1.0 ? squares / (count - 1.0) : variance;
-        running_mean[channel] = blend(running_mean[channel], mean, double(momentum));
-        running_variance[channel] = blend(running_variance[channel], unbiased, double(momentum));
+        double unbiased = rows > 1 ? squares / (rows - 1) : variance;
+        running_mean[at.channel] = blend(running_mean[at.channel], mean, double(momentum));
+        running_variance[at.channel] = blend(running_variance[at.channel], unbiased, double(momentum));
     }
 }
 
@@ -321,36 +356,41 @@ extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
     partial_gradient_sums<4>(x, y, grad, saved, weight, bias, partials, rows, channels, share, kind, slope);
 }
 
-// means = the means of g and of g · x̂ of every channel of every group. One thread a channel of a group.
-extern "C" __global__ void finish_gradients(const float* partials, float* means, int groups, int rows, int channels,
-                                            int share) {
-    int at = int(thread_number());
-    if (at >= groups * channels) return;
-    int group = at / channels, channel = at % channels, chunks = ceil_div(rows, share);
+// means = the means of g and of g · x̂ of every channel of every group.
+extern "C" __global__ void __launch_bounds__(FINISHERS * WARP_SIZE)
+    finish_gradients(const float* partials, float* means, int rows, int channels, int share) {
+    Finish at(channels);
+    int chunks = ceil_div(rows, share);
     double sum = 0.0, along = 0.0;
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-        u64 place = (u64(group) * u64(chunks) + u64(chunk)) * 2 * u64(channels) + u64(channel);
-        sum += double(partials[place]);
-        along += double(partials[place + u64(channels)]);
+    for (int chunk = at.warp; at.inside && chunk < chunks; chunk += at.warps) {
+        const float* part = partials + at.place(chunk, chunks, channels);
+        sum += double(part[0]);
+        along += double(part[channels]);
     }
-    u64 to = u64(group) * 2 * u64(channels) + u64(channel);
+    sum = at.sum(sum);
+    along = at.sum(along);
+    if (!at.inside || at.warp != 0) return;
+    u64 to = u64(at.group) * 2 * u64(channels) + u64(at.channel);
     means[to] = float(sum / rows);
     means[to + u64(channels)] = float(along / rows);
 }
 
-// weight_grad += Σ g · x̂ and bias_grad += Σ g over all groups. One thread a channel.
-extern "C" __global__ void parameter_gradients(const float* means, float* weight_grad, float* bias_grad, int groups,
-                                               int rows, int channels) {
-    int channel = int(thread_number());
-    if (channel >= channels) return;
+// weight_grad += Σ g · x̂ and bias_grad += Σ g over all groups, which are the chunks here.
+extern "C" __global__ void __launch_bounds__(FINISHERS * WARP_SIZE)
+    parameter_gradients(const float* means, float* weight_grad, float* bias_grad, int groups, int rows,
+                        int channels) {
+    Finish at(channels);
     double sum = 0.0, along = 0.0;
-    for (int group = 0; group < groups; ++group) {
-        const float* own = means + u64(group) * 2 * u64(channels);
-        sum += double(own[channel]);
-        along += double(own[channels + channel]);
+    for (int group = at.warp; at.inside && group < groups; group += at.warps) {
+        const float* own = means + at.place(group, groups, channels);
+        sum += double(own[0]);
+        along += double(own[channels]);
     }
-    weight_grad[channel] += float(along * rows);
-    bias_grad[channel] += float(sum * rows);
+    sum = at.sum(sum);
+    along = at.sum(along);
+    if (!at.inside || at.warp != 0) return;
+    weight_grad[at.channel] += float(along * rows);
+    bias_grad[at.channel] += float(sum * rows);
 }
 
 // input_grad = weight/√(variance + ε) · (g − mean(g) − x̂ · mean(g · x̂)), without the means where they are

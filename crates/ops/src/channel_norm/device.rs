@@ -6,6 +6,9 @@ use crate::activation::Activation;
 use crate::device::{self, int};
 use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CHANNEL_NORM};
 
+/// Most warps of a block that adds partial sums up: `FINISHERS` of the kernels.
+const FINISHERS: usize = 16;
+
 /// A kernel that reads one channel at a time, and the same for four.
 type Versions = [Kernel; 2];
 
@@ -122,8 +125,10 @@ impl<'a> Groups<'a> {
         }
     }
 
-    fn channels_of_groups(&self) -> Launch {
-        Launch::over(self.groups * self.channels)
+    /// One block for each tile of channels of `groups` groups, whose warps take turns with `parts` sums.
+    fn finishers(&self, groups: usize, parts: usize) -> Launch {
+        let tiles = groups * self.channels.div_ceil(32);
+        Launch::linear(tiles as u32, 32 * parts.clamp(1, FINISHERS) as u32)
     }
 
     fn extents(&self, args: Args) -> Args {
@@ -160,7 +165,7 @@ impl<'a> Groups<'a> {
         let moments = self.extents(Args::new().span(x).span(scratch));
         let state = |index: usize| running.map(|r| &r.state[index]);
         let finish = Args::new().span(scratch).span(saved);
-        let finish = self.extents(finish.i32(int(self.groups))).f32(eps);
+        let finish = self.extents(finish).f32(eps);
         let finish = finish.maybe(state(0)).maybe(state(1)).maybe(state(2));
         let finish = finish.f32(running.map_or(0.0, |r| r.momentum));
         // SAFETY: scratch has two sums a channel of every share of every group, `saved` two a channel
@@ -169,7 +174,7 @@ impl<'a> Groups<'a> {
         unsafe {
             let (kernel, _) = self.version(&MOMENTS, &[Some(x)]);
             self.device.launch(kernel, self.blocks(), moments)?;
-            let launch = self.channels_of_groups();
+            let launch = self.finishers(self.groups, self.shares());
             self.device.launch(&FINISH_MOMENTS, launch, finish)
         }
     }
@@ -250,7 +255,7 @@ impl<'a> Groups<'a> {
             // SAFETY: two means a channel of every group, one element a channel of both gradients.
             unsafe {
                 let args = args.i32(int(self.channels));
-                let launch = Launch::over(self.channels);
+                let launch = self.finishers(1, self.groups);
                 self.device.launch(&PARAMETER_GRADIENTS, launch, args)?;
             }
         }
@@ -289,13 +294,13 @@ impl<'a> Groups<'a> {
         let sums = sums.span(&at.params[0]).span(&at.params[1]).span(partials);
         let sums = self.rectifier(self.extents(sums));
         let finish = Args::new().span(partials).span(means);
-        let finish = self.extents(finish.i32(int(self.groups)));
+        let finish = self.extents(finish);
         let spans = [&[Some(at.x), y, Some(grad)], &at.of_channels()[..]].concat();
         let (kernel, _) = self.version(&GRADIENT_SUMS, &spans);
         // SAFETY: as for the gradients; partial sums as many as `scratch_len` says.
         unsafe {
             self.device.launch(kernel, self.blocks(), sums)?;
-            let launch = self.channels_of_groups();
+            let launch = self.finishers(self.groups, self.shares());
             self.device.launch(&FINISH_GRADIENTS, launch, finish)
         }
     }
