@@ -55,13 +55,34 @@ impl Device {
     /// When there is no C++ compiler.
     #[cfg(feature = "emulator")]
     pub fn emulated() -> Result<Self, DeviceError> {
-        Ok(Self::new(Backend::Emulated(Arc::new(Emulator::new()?))))
+        let emulator = Emulator::new(false)?;
+        Ok(Self::new(Backend::Emulated(Arc::new(emulator))))
+    }
+
+    /// [`emulated`](Self::emulated), and every access of a kernel to memory is looked at: a launch fails
+    /// when two threads race for a word, when a kernel leaves the spans it was given or reads
+    /// `__shared__` memory that nobody wrote, when an address is not aligned as its type asks, an index
+    /// leaves its array, or an integer overflows. Many times slower.
+    ///
+    /// # Errors
+    /// When there is no C++ compiler.
+    #[cfg(feature = "emulator")]
+    pub fn checked() -> Result<Self, DeviceError> {
+        let emulator = Emulator::new(true)?;
+        Ok(Self::new(Backend::Emulated(Arc::new(emulator))))
     }
 
     /// What tests run on: the emulator, and the first card. What is missing is printed with its reason.
+    /// With `VIEWMAKER_EMULATOR=checked` in the environment the emulator is the checking one.
     #[cfg(feature = "emulator")]
     pub fn present() -> Vec<Self> {
-        let found = [("emulator", Self::emulated()), ("CUDA", Self::cuda(0))];
+        let checks = std::env::var_os("VIEWMAKER_EMULATOR").is_some_and(|word| word == "checked");
+        let emulated = if checks {
+            Self::checked
+        } else {
+            Self::emulated
+        };
+        let found = [("emulator", emulated()), ("CUDA", Self::cuda(0))];
         let present = found.into_iter().filter_map(|(name, device)| {
             device
                 .map_err(|reason| println!("skipped on {name}: {reason}"))

@@ -11,9 +11,11 @@ use crate::launch::Launch;
 use crate::{DeviceError, Source};
 
 /// In the order in which a translation unit has them.
-const HEADERS: [(&str, &str); 3] = [
+const HEADERS: [(&str, &str); 5] = [
     ("context.h", include_str!("context.h")),
+    ("checks.h", include_str!("checks.h")),
     ("runtime.h", include_str!("runtime.h")),
+    ("checks_hooks.h", include_str!("checks_hooks.h")),
     ("language.h", include_str!("language.h")),
 ];
 
@@ -27,7 +29,6 @@ const OPTIONS: &[&str] = &[
     "-fno-exceptions",
     "-U_FORTIFY_SOURCE",
     "-fPIC",
-    "-shared",
     "-Wall",
     "-Wextra",
     "-Werror",
@@ -36,22 +37,34 @@ const OPTIONS: &[&str] = &[
     "-Wno-unused-parameter",
 ];
 
+/// What the compiler adds to look at every access (`checks.h`). `-g1`: complaints name lines.
+const CHECKED: &[&str] = &[
+    "-DVIEWMAKER_CHECKED",
+    "-g1",
+    "-fsanitize=thread,alignment,bounds,shift,signed-integer-overflow,integer-divide-by-zero",
+];
+
 /// The system's C++ compiler.
 pub(super) struct Compiler {
     program: OsString,
     version: String,
+    options: Vec<&'static str>,
 }
 
 impl Compiler {
     /// `$CXX`, then the usual names.
-    pub(super) fn find() -> Result<Self, DeviceError> {
+    pub(super) fn find(checked: bool) -> Result<Self, DeviceError> {
         let named = std::env::var_os("CXX").filter(|name| !name.is_empty());
         let usual = ["c++", "g++", "clang++"].map(OsString::from);
         let candidates: Vec<OsString> = named.into_iter().chain(usual).collect();
         for program in &candidates {
             if let Some(version) = version(program) {
-                let program = program.clone();
-                return Ok(Self { program, version });
+                let checks = if checked { CHECKED } else { &[] };
+                return Ok(Self {
+                    program: program.clone(),
+                    version,
+                    options: [OPTIONS, checks].concat(),
+                });
             }
         }
         let tried: Vec<_> = candidates.iter().map(|c| c.to_string_lossy()).collect();
@@ -68,7 +81,7 @@ impl Compiler {
             log,
         };
         let program = self.program.to_string_lossy();
-        let parts = [&text, &*program, &self.version, &OPTIONS.join(" ")];
+        let parts = [&text, &*program, &self.version, &self.options.join(" ")];
         let key = cache::hash(&parts.map(|part: &str| part.as_bytes()));
         let folder = folder().map_err(|e| error(format!("no folder to compile in: {e}")))?;
         let stem = source.name.trim_end_matches(".cu");
@@ -90,18 +103,29 @@ impl Compiler {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{}-{number}", std::process::id());
         let source = place.with_extension(format!("{unique}.cpp"));
-        let object = place.with_extension(format!("{unique}.part"));
+        let object = place.with_extension(format!("{unique}.o"));
         std::fs::write(&source, text).map_err(|e| format!("{}: {e}", source.display()))?;
-        let mut command = Command::new(&self.program);
-        command.args(OPTIONS).arg("-o").arg(&object).arg(&source);
-        let output = command.output().map_err(|e| e.to_string());
+        let library = place.with_extension(format!("{unique}.part"));
+        let built = self.run(&self.options, &["-c"], &source, &object);
+        // Linked without the options, which would bring the sanitizers' libraries along.
+        let built = built.and_then(|()| self.run(&[], &["-shared"], &object, &library));
         let _ = std::fs::remove_file(&source);
-        let output = output?;
-        if !output.status.success() {
-            let _ = std::fs::remove_file(&object);
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        let _ = std::fs::remove_file(&object);
+        if built.is_err() {
+            let _ = std::fs::remove_file(&library);
         }
-        std::fs::rename(&object, place).map_err(|e| format!("{}: {e}", place.display()))
+        built?;
+        std::fs::rename(&library, place).map_err(|e| format!("{}: {e}", place.display()))
+    }
+
+    fn run(&self, options: &[&str], to: &[&str], from: &Path, out: &Path) -> Result<(), String> {
+        let mut command = Command::new(&self.program);
+        command.args(options).args(to).arg("-o").arg(out).arg(from);
+        let output = command.output().map_err(|e| e.to_string())?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 }
 
@@ -144,7 +168,20 @@ fn folder() -> std::io::Result<PathBuf> {
 }
 
 /// A loaded source.
-pub(super) struct Library(libloading::Library);
+pub(super) struct Library {
+    symbols: libloading::Library,
+    path: PathBuf,
+}
+
+/// Words that an argument leads to, and its whole allocation with the fences; addresses of bytes. Same
+/// layout as `Range` in checks.h.
+#[repr(C)]
+pub(super) struct Range {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) fence_start: u64,
+    pub(super) fence_end: u64,
+}
 
 /// Same layout as `Launch` in runtime.h.
 #[repr(C)]
@@ -152,6 +189,8 @@ struct Shape {
     grid: [u32; 3],
     block: [u32; 3],
     shared_bytes: u32,
+    ranges: *const Range,
+    range_count: u64,
 }
 
 type Signature = unsafe extern "C" fn() -> *const c_char;
@@ -163,12 +202,15 @@ pub(super) struct Function<'a> {
     /// One letter for each parameter.
     pub(super) signature: String,
     run: libloading::Symbol<'a, Run>,
+    library: &'a Path,
 }
 
 impl Library {
     fn load(path: &Path) -> Result<Self, libloading::Error> {
         // SAFETY: the library is ours; it has no initialisers beyond the C++ library's.
-        unsafe { libloading::Library::new(path) }.map(Self)
+        let symbols = unsafe { libloading::Library::new(path) }?;
+        let path = path.to_owned();
+        Ok(Self { symbols, path })
     }
 
     /// The kernel `name`.
@@ -177,15 +219,16 @@ impl Library {
         // SAFETY: EMULATED_KERNEL defines both functions with these types.
         unsafe {
             let signature = self
-                .0
+                .symbols
                 .get::<Signature>(format!("emulated_signature_{name}"));
             let text = CStr::from_ptr(signature.map_err(missing)?());
             Ok(Function {
                 signature: text.to_string_lossy().into_owned(),
                 run: self
-                    .0
+                    .symbols
                     .get::<Run>(format!("emulated_launch_{name}"))
                     .map_err(missing)?,
+                library: &self.path,
             })
         }
     }
@@ -201,12 +244,15 @@ impl Function<'_> {
         &self,
         launch: &Launch,
         arguments: &[usize],
+        ranges: &[Range],
         next: &AtomicU64,
     ) -> Result<(), String> {
         let shape = Shape {
             grid: launch.grid,
             block: launch.block,
             shared_bytes: launch.shared_bytes,
+            ranges: ranges.as_ptr(),
+            range_count: ranges.len() as u64,
         };
         let mut message: [c_char; 512] = [0; 512];
         // SAFETY: all pointers are valid for the call; the caller answers for the arguments.
@@ -223,8 +269,36 @@ impl Function<'_> {
             return Ok(());
         }
         // SAFETY: snprintf ends the message with a zero byte.
-        Err(unsafe { CStr::from_ptr(message.as_ptr()) }
-            .to_string_lossy()
-            .into_owned())
+        let words = unsafe { CStr::from_ptr(message.as_ptr()) };
+        Err(with_lines(&words.to_string_lossy(), self.library))
     }
+}
+
+/// `words` with the file and line of every place in `library` (`@+0x12ab`), as far as `addr2line` knows them.
+fn with_lines(words: &str, library: &Path) -> String {
+    let line = |place: &str| {
+        let output = Command::new("addr2line")
+            .arg("-e")
+            .arg(library)
+            .arg(place)
+            .output();
+        let text = String::from_utf8_lossy(&output.ok()?.stdout)
+            .trim()
+            .to_owned();
+        // The compiler writes the folder that it runs in before the names in #line, and a linker's word
+        // for one of several pieces of code may stand behind the line.
+        let name = text.split(' ').next()?.rsplit('/').next()?.to_owned();
+        (!name.starts_with('?')).then(|| format!("at {name}"))
+    };
+    let mut parts = words.split("@+");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part
+            .find(|c: char| !c.is_ascii_hexdigit() && c != 'x')
+            .unwrap_or(part.len());
+        let (place, rest) = part.split_at(end);
+        out.push_str(&line(place).unwrap_or_else(|| format!("at {place}")));
+        out.push_str(rest);
+    }
+    out
 }

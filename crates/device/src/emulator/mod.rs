@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::launch::{Argument, Launch};
 use crate::{Args, DeviceError, Kernel, Span};
-use library::{Compiler, Library};
+use library::{Compiler, Library, Range};
 
 /// Words before and behind every allocation; a kernel that changes them wrote out of range.
 const FENCE: usize = 64;
@@ -21,6 +21,7 @@ const THREADS_WORTH_SHARING: u64 = 8192;
 
 pub(crate) struct Emulator {
     compiler: Compiler,
+    checked: bool,
     libraries: Mutex<HashMap<*const u8, Arc<Library>>>,
 }
 
@@ -30,15 +31,20 @@ unsafe impl Send for Emulator {}
 unsafe impl Sync for Emulator {}
 
 impl Emulator {
-    pub(crate) fn new() -> Result<Self, DeviceError> {
+    /// `checked`: looks at every access of a kernel, on one thread and many times slower.
+    pub(crate) fn new(checked: bool) -> Result<Self, DeviceError> {
         Ok(Self {
-            compiler: Compiler::find()?,
+            compiler: Compiler::find(checked)?,
+            checked,
             libraries: Mutex::default(),
         })
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        "emulator"
+        match self.checked {
+            true => "checking emulator",
+            false => "emulator",
+        }
     }
 
     /// Zeroed words between two fences.
@@ -111,10 +117,14 @@ impl Emulator {
         // The kernel reads its arguments through raw pointers, on several threads.
         let words: Vec<UnsafeCell<u64>> = args.words().into_iter().map(UnsafeCell::new).collect();
         let pointers: Vec<usize> = words.iter().map(|w| w.get() as usize).collect();
+        let ranges = ranges(args);
         let next = AtomicU64::new(0);
         // SAFETY: the signature was compared; the caller answers for the spans.
-        let run = || unsafe { function.run(&launch, &pointers, &next) };
-        let helpers = helpers(&launch);
+        let run = || unsafe { function.run(&launch, &pointers, &ranges, &next) };
+        let helpers = match self.checked {
+            true => 0,
+            false => helpers(&launch),
+        };
         let outcomes: Vec<Result<(), String>> = std::thread::scope(|scope| {
             let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
             let mut outcomes = vec![run()];
@@ -145,6 +155,25 @@ impl Emulator {
         libraries.insert(key, Arc::clone(&library));
         Ok(library)
     }
+}
+
+/// What the pointers of a launch lead to.
+fn ranges(args: &Args) -> Vec<Range> {
+    let spans = args.list.iter().filter_map(|argument| match argument {
+        Argument::Pointer(Some(span)) => Some(span),
+        _ => None,
+    });
+    let bytes = |words: usize| 4 * words as u64;
+    let range = |span: &Span| {
+        let buffer = span.address() - bytes(span.start());
+        Range {
+            start: span.address(),
+            end: span.address() + bytes(span.len()),
+            fence_start: buffer - bytes(FENCE),
+            fence_end: buffer + bytes(span.buffer().len() + FENCE),
+        }
+    };
+    spans.map(range).collect()
 }
 
 /// System threads besides this one.

@@ -38,6 +38,9 @@ struct Launch {
     unsigned grid[3];
     unsigned block[3];
     unsigned shared_bytes;
+    // What the pointers among the arguments lead to.
+    const Range* ranges;
+    uint64_t range_count;
 };
 
 enum class State : uint8_t { Unstarted, Running, AtBlock, AtWarp, Done };
@@ -89,6 +92,7 @@ class Worker {
         waiting.resize(warps);
         shared.resize((launch.shared_bytes + 15) / 16);
         dynamic_shared = reinterpret_cast<float*>(shared.data());
+        checks.begin_launch(launch.ranges, launch.range_count, count, dynamic_shared, launch.shared_bytes);
     }
 
     // Executes one block; false when it cannot finish, with the reason in `error`.
@@ -103,11 +107,13 @@ class Worker {
             } else if (started < count) {
                 enter(idle_fiber());
             } else if (finished == count) {
+                inside = false;
                 return true;
             } else if (!release_any()) {
                 describe_deadlock();
             }
         }
+        inside = false;
         // Whatever was on the abandoned stacks is forgotten.
         idle.clear();
         for (Fiber* fiber : fibers) {
@@ -166,6 +172,7 @@ class Worker {
                 threads[t].state = State::Running;
                 running = t;
                 thread_index = threads[t].index;
+                inside = true;
                 invoke(arguments);
                 // The kernel may have waited; then another thread was `running` in between.
                 threads[t].state = State::Done;
@@ -177,13 +184,18 @@ class Worker {
         }
     }
 
+    // For hooks: whether a kernel is running, and as which thread.
+    VIEWMAKER_UNCHECKED bool in_kernel() const { return inside; }
+    VIEWMAKER_UNCHECKED unsigned thread() const { return running; }
+
     Fiber* entering = nullptr;
+    Checks checks;
 
   private:
     void (*invoke)(void**) = nullptr;
     void** arguments = nullptr;
     unsigned count = 0, started = 0, finished = 0, at_block = 0, running = 0;
-    bool failed = false;
+    bool failed = false, inside = false;
     size_t next_ready = 0;
     std::vector<Thread> threads;
     std::vector<unsigned> ready, live, waiting;
@@ -195,6 +207,7 @@ class Worker {
     void reset() {
         started = finished = at_block = 0;
         failed = false;
+        checks.begin_block();
         ready.clear();
         next_ready = 0;
         for (Thread& thread : threads) thread.state = State::Unstarted;
@@ -263,6 +276,7 @@ class Worker {
         }
         if (but < count) threads[but].state = State::Running;
         at_block = 0;
+        checks.block_barrier();
         return true;
     }
 
@@ -296,6 +310,7 @@ class Worker {
             }
         }
         waiting[warp] &= ~members;
+        if (leader.kind == Collective::Sync) checks.warp_barrier(warp, members);
         for (unsigned lane = 0; lane < WARP; ++lane) {
             if (!(members >> lane & 1)) continue;
             threads[first + lane].state = State::Running;
@@ -379,6 +394,8 @@ inline void Worker::enter(Fiber* fiber) {
     exchange(scheduler, fiber->context);
 }
 
+static void find_shared_memory();
+
 // Workers keep their stacks between launches.
 struct Pool {
     std::mutex lock;
@@ -402,8 +419,9 @@ static int run(const Launch* launch, void (*kernel)(void**), void** arguments, u
         }
     }
     if (!worker) worker = new Worker();
-    worker->prepare(*launch, kernel, arguments);
     current = worker;
+    find_shared_memory();
+    worker->prepare(*launch, kernel, arguments);
     uint64_t blocks = static_cast<uint64_t>(launch->grid[0]) * launch->grid[1] * launch->grid[2];
     int failed = 0;
     for (;;) {

@@ -258,6 +258,55 @@ fn cuda_convolutions_v3_conform_with_wide_tiles() {
     conforms((version.precision(), Some(version), 0), multiplies, check);
 }
 
+/// Every kernel of every case once, with every access to memory looked at. Products on tensor cores take the
+/// emulator long, and only the small ones are executed.
+fn is_free_of_races(
+    (precision, convolution, before): (Precision, Option<Version>, usize),
+    of: impl Fn(&Case) -> bool,
+) {
+    let device = match Device::checked() {
+        Ok(device) => device,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let kernels = Kernels {
+        device: &device,
+        precision,
+        convolution,
+        before,
+    };
+    let outcome = |case: &Case| {
+        let sample = Sample::new(case)?;
+        let starts = starts(&reference(case, &sample)?);
+        let results = run(case, &sample, &starts, &Wanted::all(case), kernels);
+        results.map(drop).map_err(|error| error.to_string())
+    };
+    let cases = cases();
+    let cases = cases.iter().filter(|case| of(case));
+    let failures: Vec<String> = cases
+        .filter_map(|case| {
+            outcome(case)
+                .err()
+                .map(|why| format!("{}: {why}", case.name))
+        })
+        .collect();
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn kernels_are_free_of_races() {
+    is_free_of_races((Precision::F32, None, 0), |_| true);
+}
+
+#[test]
+fn products_on_tensor_cores_are_free_of_races() {
+    const MOST: u64 = 400_000;
+    let small = |case: &Case| multiplies(case) && case.op.flops(&case.inputs) <= MOST;
+    assert!(cases().iter().filter(|case| small(case)).count() > 5);
+    for version in Version::ALL.into_iter().skip(1) {
+        is_free_of_races((version.precision(), Some(version), 0), small);
+    }
+}
+
 /// Numbers that must be rounded on the way to the products: what the cases above, whose numbers are
 /// bfloat16 already, cannot show.
 fn same_as_v2(case: &Case, kernels: Kernels<'_>) -> Result<String, String> {
@@ -299,4 +348,5 @@ fn cuda_normalisations_conform_wherever_their_numbers_begin() {
     let in_fours = |case: &&Case| normalises(case) && case.inputs[0].c.is_multiple_of(4);
     assert!(cases().iter().filter(in_fours).count() > 3);
     conforms((Precision::F32, None, 1), normalises, check);
+    is_free_of_races((Precision::F32, None, 1), normalises);
 }
