@@ -8,7 +8,7 @@ use crate::cuda::Cuda;
 #[cfg(feature = "emulator")]
 use crate::emulator::Emulator;
 use crate::launch::Launch;
-use crate::{Args, Buffer, DeviceError, Kernel, Span};
+use crate::{Args, Buffer, DeviceError, Kernel, Source, Span};
 pub use graph::{Event, Graph};
 use graph::{Moment, Recording};
 
@@ -111,6 +111,24 @@ impl Device {
             Backend::Cuda(cuda) => Some(cuda.capability()),
             #[cfg(feature = "emulator")]
             Backend::Emulated(_) => None,
+        }
+    }
+
+    /// Compiles the sources that the cache on the disk does not have, all at the same time, so that no launch
+    /// has to wait for the compiler; `begins` is told how many there are, if any. Without this a source is
+    /// compiled at the first launch of one of its kernels. The emulator does so in any case.
+    ///
+    /// # Errors
+    /// `NoNvrtc`; `Compile` when a source does not compile; `Launch` when the driver refuses the result.
+    pub fn prepare(
+        &self,
+        sources: &[&'static Source],
+        begins: impl FnOnce(usize),
+    ) -> Result<(), DeviceError> {
+        match &self.0.backend {
+            Backend::Cuda(cuda) => cuda.prepare(sources, begins),
+            #[cfg(feature = "emulator")]
+            Backend::Emulated(_) => Ok(()),
         }
     }
 

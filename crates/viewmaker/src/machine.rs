@@ -3,6 +3,7 @@
 use crate::config::{Config, Device, Precision};
 use crate::error::{Error, Result};
 use viewmaker_device::Device as Card;
+use viewmaker_device::source::SOURCES;
 use viewmaker_exec::Machine;
 use viewmaker_ops::device;
 
@@ -13,6 +14,26 @@ pub struct Opened {
     pub machine: Machine,
     /// One line that says what was chosen, and why where there was a choice.
     pub message: String,
+}
+
+impl Opened {
+    /// Compiles the kernels that the card has never run; `says` gets a line before that, because it takes a
+    /// minute or so.
+    ///
+    /// # Errors
+    /// When one does not compile, or the driver refuses the result.
+    pub fn prepare(&self, says: impl FnOnce(&str)) -> Result<()> {
+        let Machine::Device(card, _) = &self.machine else {
+            return Ok(());
+        };
+        let begins = |count| {
+            let name = card.name();
+            says(&format!(
+                "compiling {count} files of kernels for {name}, which happens once"
+            ));
+        };
+        Ok(card.prepare(SOURCES, begins)?)
+    }
 }
 
 /// The card of `device`, or `None` for the processor with the reason where that was a choice.

@@ -2,23 +2,20 @@
 
 pub(crate) mod cache;
 mod graph;
+mod modules;
 pub mod nvrtc;
 mod staging;
 
-use std::collections::HashMap;
-use std::ffi::{CString, c_void};
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::ffi::c_void;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::{DriverError, result, sys};
 
 use crate::launch::Launch;
-use crate::{Args, DeviceError, Kernel, Span};
+use crate::{Args, DeviceError, Kernel, Source, Span};
 pub(crate) use graph::{CudaEvent, CudaGraph};
+use modules::Modules;
 use staging::Staging;
-
-/// Dynamic shared memory that every kernel may have without asking.
-const FREE_SHARED_BYTES: u32 = 48 * 1024;
 
 /// Oldest supported compute capability: warps whose lanes advance independently.
 const OLDEST: nvrtc::Capability = (7, 0);
@@ -30,22 +27,8 @@ pub(crate) struct Cuda {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
-    folder: Option<PathBuf>,
-    loaded: Mutex<Loaded>,
+    modules: Mutex<Modules>,
     staging: Mutex<Option<Staging>>,
-}
-
-/// Modules by source, functions by kernel; both live as long as the device.
-#[derive(Default)]
-struct Loaded {
-    modules: HashMap<*const u8, sys::CUmodule>,
-    functions: HashMap<(*const u8, &'static str), Function>,
-}
-
-#[derive(Clone, Copy)]
-struct Function {
-    handle: sys::CUfunction,
-    shared_bytes: u32,
 }
 
 // SAFETY: contexts, streams, modules, functions, events and page-locked memory of the driver may be used
@@ -79,8 +62,7 @@ impl Cuda {
             device,
             context: context.map_err(|e| failed("taking the card's context", e))?,
             stream: std::ptr::null_mut(),
-            folder: cache::folder(),
-            loaded: Mutex::default(),
+            modules: Mutex::new(Modules::new(capability)),
             staging: Mutex::default(),
         };
         cuda.bind()?;
@@ -198,7 +180,7 @@ impl Cuda {
         args: &Args,
     ) -> Result<(), DeviceError> {
         self.bind()?;
-        let function = self.function(kernel, launch.shared_bytes)?;
+        let function = self.modules().function(kernel, launch.shared_bytes)?;
         let mut words = args.words();
         let mut pointers: Vec<*mut c_void> = words
             .iter_mut()
@@ -210,7 +192,7 @@ impl Cuda {
         let launched = unsafe {
             let shape = ((gx, gy, gz), (bx, by, bz));
             result::launch_kernel(
-                function.handle,
+                function,
                 shape.0,
                 shape.1,
                 launch.shared_bytes,
@@ -224,46 +206,18 @@ impl Cuda {
         })
     }
 
-    /// The function of a kernel, compiled and loaded on first use.
-    fn function(&self, kernel: &Kernel, shared_bytes: u32) -> Result<Function, DeviceError> {
-        let source = kernel.source.text.as_ptr();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (source, kernel.function);
-        let mut function = match loaded.functions.get(&key) {
-            Some(function) => *function,
-            None => {
-                let module = match loaded.modules.get(&source) {
-                    Some(module) => *module,
-                    None => {
-                        let module = self.load(kernel)?;
-                        loaded.modules.insert(source, module);
-                        module
-                    }
-                };
-                get_function(module, kernel)?
-            }
-        };
-        if shared_bytes > function.shared_bytes {
-            allow_shared(function.handle, kernel, shared_bytes)?;
-            function.shared_bytes = shared_bytes;
-        }
-        loaded.functions.insert(key, function);
-        Ok(function)
+    /// As `Device::prepare`.
+    pub(crate) fn prepare(
+        &self,
+        sources: &[&'static Source],
+        begins: impl FnOnce(usize),
+    ) -> Result<(), DeviceError> {
+        self.bind()?;
+        self.modules().prepare(sources, begins)
     }
 
-    fn load(&self, kernel: &Kernel) -> Result<sys::CUmodule, DeviceError> {
-        let binary = nvrtc::compile(kernel.source, self.capability, self.folder.as_deref())?;
-        // SAFETY: the image is a cubin or zero-terminated PTX; the driver copies it.
-        let module = unsafe { result::module::load_data(binary.image.as_ptr().cast()) };
-        module.map_err(|e| DeviceError::Launch {
-            kernel: kernel.to_string(),
-            reason: format!(
-                "the driver does not load what NVRTC {:?} compiled ({}); update the driver or use an \
-                 NVRTC that is not newer than it",
-                nvrtc::version().unwrap_or_default(),
-                words_of(e)
-            ),
-        })
+    fn modules(&self) -> MutexGuard<'_, Modules> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the context current in this thread.
@@ -279,21 +233,18 @@ impl Drop for Cuda {
         if self.bind().is_err() {
             return;
         }
-        let loaded = self
-            .loaded
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        for &module in loaded.modules.values() {
-            // SAFETY: loaded once, unloaded once; nothing is running that still uses it, because
-            // buffers, graphs and events hold the device.
-            let _ = unsafe { result::module::unload(module) };
-        }
+        let modules = self.modules.get_mut();
+        let modules = modules.unwrap_or_else(PoisonError::into_inner);
         let staging = self.staging.get_mut();
         let staging = staging.unwrap_or_else(PoisonError::into_inner).take();
-        // SAFETY: created and retained in `new`; copies are over when the stream is.
+        // SAFETY: created and retained in `new`, or made later; everything that was launched or copied is
+        // over when the stream is.
         unsafe {
             if !self.stream.is_null() {
                 let _ = result::stream::synchronize(self.stream);
+            }
+            modules.unload();
+            if !self.stream.is_null() {
                 let _ = result::stream::destroy(self.stream);
             }
             if let Some(staging) = staging {
@@ -332,34 +283,6 @@ fn describe(device: sys::CUdevice) -> Result<(String, nvrtc::Capability), Device
         (Ok(major), Ok(minor)) => Ok((name, (major, minor))),
         (Err(e), _) | (_, Err(e)) => Err(failed("asking for the compute capability", e)),
     }
-}
-
-fn get_function(module: sys::CUmodule, kernel: &Kernel) -> Result<Function, DeviceError> {
-    let failure = |reason: String| DeviceError::Launch {
-        kernel: kernel.to_string(),
-        reason,
-    };
-    let name = CString::new(kernel.function).map_err(|e| failure(e.to_string()))?;
-    // SAFETY: the module is loaded.
-    let handle = unsafe { result::module::get_function(module, name) };
-    let handle =
-        handle.map_err(|e| failure(format!("no such function in the source ({})", words_of(e))))?;
-    let shared_bytes = FREE_SHARED_BYTES;
-    Ok(Function {
-        handle,
-        shared_bytes,
-    })
-}
-
-fn allow_shared(function: sys::CUfunction, kernel: &Kernel, bytes: u32) -> Result<(), DeviceError> {
-    let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-    // SAFETY: the function is loaded.
-    let set =
-        unsafe { result::function::set_function_attribute(function, attribute, bytes as i32) };
-    set.map_err(|e| DeviceError::Launch {
-        kernel: kernel.to_string(),
-        reason: format!("{bytes} bytes of shared memory: {}", words_of(e)),
-    })
 }
 
 fn failed(call: &'static str, error: DriverError) -> DeviceError {

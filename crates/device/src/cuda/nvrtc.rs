@@ -50,30 +50,64 @@ pub fn compile(
     capability: Capability,
     folder: Option<&Path>,
 ) -> Result<Binary, DeviceError> {
-    let version = version()?;
-    let target = target(capability)?;
-    let text = source.flat();
-    let options = [
-        format!("--gpu-architecture={target}"),
-        "--std=c++17".to_owned(),
-        // Profilers show source lines; costs nothing at run time.
-        "--generate-line-info".to_owned(),
-    ];
-    let key = cache::hash(&[
-        text.as_bytes(),
-        options.join(" ").as_bytes(),
-        format!("{version:?}").as_bytes(),
-    ]);
-    if let Some(image) = folder.and_then(|folder| cache::read(folder, key)) {
+    let plan = Plan::of(source, capability)?;
+    if let Some(image) = folder.and_then(|folder| cache::read(folder, plan.key)) {
         let log = String::new();
         return Ok(Binary { image, log });
     }
-    let binary = translate(source.name, &text, &target, &options)?;
+    let binary = translate(source.name, &plan)?;
     if let Some(folder) = folder {
         // Without a cache the next start compiles again; nothing else depends on it.
-        let _ = cache::write(folder, key, &binary.image);
+        let _ = cache::write(folder, plan.key, &binary.image);
     }
     Ok(binary)
+}
+
+/// Whether `folder` keeps what [`compile`] would make.
+///
+/// # Errors
+/// As `compile`, less what a compilation can find.
+pub fn is_kept(
+    source: &Source,
+    capability: Capability,
+    folder: Option<&Path>,
+) -> Result<bool, DeviceError> {
+    let key = Plan::of(source, capability)?.key;
+    Ok(folder.is_some_and(|folder| cache::read(folder, key).is_some()))
+}
+
+/// What the compiler is given.
+struct Plan {
+    text: String,
+    target: String,
+    options: [String; 3],
+    /// Of all of it, and of the compiler.
+    key: u128,
+}
+
+impl Plan {
+    fn of(source: &Source, capability: Capability) -> Result<Self, DeviceError> {
+        let version = version()?;
+        let target = target(capability)?;
+        let text = source.flat();
+        let options = [
+            format!("--gpu-architecture={target}"),
+            "--std=c++17".to_owned(),
+            // Profilers show source lines; costs nothing at run time.
+            "--generate-line-info".to_owned(),
+        ];
+        let key = cache::hash(&[
+            text.as_bytes(),
+            options.join(" ").as_bytes(),
+            format!("{version:?}").as_bytes(),
+        ]);
+        Ok(Self {
+            text,
+            target,
+            options,
+            key,
+        })
+    }
 }
 
 /// `sm_90` where the compiler knows the generation, else the newest `compute_…` below it.
@@ -121,33 +155,28 @@ impl Drop for Program {
     }
 }
 
-fn translate(
-    name: &str,
-    text: &str,
-    target: &str,
-    options: &[String],
-) -> Result<Binary, DeviceError> {
+fn translate(name: &str, plan: &Plan) -> Result<Binary, DeviceError> {
     let error = |log: String| DeviceError::Compile {
         file: name.to_owned(),
-        target: target.to_owned(),
+        target: plan.target.clone(),
         log,
     };
     let zero = |_| error("a zero byte in the source".to_owned());
     let (text, c_name) = (
-        CString::new(text).map_err(zero)?,
+        CString::new(plan.text.as_str()).map_err(zero)?,
         CString::new(name).map_err(zero)?,
     );
     let created = result::create_program(&text, Some(&c_name));
     let program = Program(created.map_err(|e| error(e.to_string()))?);
     // SAFETY: the program lives, and so do text and name.
-    let compiled = unsafe { result::compile_program(program.0, options) };
+    let compiled = unsafe { result::compile_program(program.0, &plan.options) };
     // SAFETY: as above.
     let log = unsafe { result::get_program_log(program.0) };
     let log = log.map(|raw| text_of(&raw)).unwrap_or_default();
     if let Err(reason) = compiled {
         return Err(error(format!("{reason}\n{log}")));
     }
-    let image = if target.starts_with("sm_") {
+    let image = if plan.target.starts_with("sm_") {
         cubin(&program)
     } else {
         // SAFETY: the program lives and is compiled.

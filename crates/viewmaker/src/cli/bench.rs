@@ -142,6 +142,7 @@ fn step(args: &StepArgs) -> Result<()> {
     let [c, h, w] = image(&args.shape)?;
     use_threads(&config)?;
     let opened = machine::open(&config)?;
+    opened.prepare(|words| drop(writeln!(std::io::stderr(), "{words}")))?;
     let mut bench = Bench::new(&config, [c, h, w], None, &opened.machine)?;
     let measured = bench.measure(WARMUP, args.repeats)?;
     if args.json {

@@ -62,6 +62,7 @@ pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     pictures::resolve_data(&mut config)?;
     let splits = pictures::open_data(&config)?;
     let opened = machine::open(&config)?;
+    opened.prepare(|words| ui.on_message(words))?;
     let mut trainer = Trainer::new(&config, &splits, &opened.machine)?;
     if args.profile {
         trainer.measure();
