@@ -10,7 +10,7 @@ mod buffer;
 mod cuda;
 mod device;
 #[cfg(feature = "emulator")]
-mod emulator;
+pub mod emulator;
 mod error;
 mod launch;
 pub mod source;

@@ -45,25 +45,38 @@ const CHECKED: &[&str] = &[
 ];
 
 /// The system's C++ compiler.
-pub(super) struct Compiler {
+pub struct Compiler {
     program: OsString,
     version: String,
     options: Vec<&'static str>,
+    checked: bool,
 }
 
 impl Compiler {
     /// `$CXX`, then the usual names.
-    pub(super) fn find(checked: bool) -> Result<Self, DeviceError> {
+    ///
+    /// # Errors
+    /// `NoCompiler` when none of them answers.
+    pub fn find() -> Result<Self, DeviceError> {
+        Self::with(&[], false)
+    }
+
+    /// The same, for kernels whose every access is looked at.
+    pub(super) fn find_checking() -> Result<Self, DeviceError> {
+        Self::with(CHECKED, true)
+    }
+
+    fn with(more: &'static [&'static str], checked: bool) -> Result<Self, DeviceError> {
         let named = std::env::var_os("CXX").filter(|name| !name.is_empty());
         let usual = ["c++", "g++", "clang++"].map(OsString::from);
         let candidates: Vec<OsString> = named.into_iter().chain(usual).collect();
         for program in &candidates {
             if let Some(version) = version(program) {
-                let checks = if checked { CHECKED } else { &[] };
                 return Ok(Self {
                     program: program.clone(),
                     version,
-                    options: [OPTIONS, checks].concat(),
+                    options: [OPTIONS, more].concat(),
+                    checked,
                 });
             }
         }
@@ -73,7 +86,10 @@ impl Compiler {
     }
 
     /// Compiles and loads `source`; a library that an earlier process compiled is used again.
-    pub(super) fn compile(&self, source: &Source) -> Result<Library, DeviceError> {
+    ///
+    /// # Errors
+    /// `Compile` with the compiler's words.
+    pub fn compile(&self, source: &Source) -> Result<Library, DeviceError> {
         let text = translation_unit(source);
         let error = |log: String| DeviceError::Compile {
             file: source.name.to_owned(),
@@ -89,7 +105,7 @@ impl Compiler {
         if !place.exists() {
             self.build(&text, &place).map_err(error)?;
         }
-        Library::load(&place).map_err(|e| {
+        Library::load(&place, self.checked).map_err(|e| {
             let why = e
                 .source()
                 .map_or_else(|| e.to_string(), ToString::to_string);
@@ -153,11 +169,15 @@ fn translation_unit(source: &Source) -> String {
     text
 }
 
-/// Beside the running program (inside `target`), else a folder of this process.
+/// Beside the running program (inside `target`), else a folder of this process. Programs use the folder
+/// of the tests, one level deeper, where there is one.
 fn folder() -> std::io::Result<PathBuf> {
-    let beside = std::env::current_exe()?
-        .parent()
-        .map(|p| p.join("emulated-kernels"));
+    let program = std::env::current_exe()?;
+    let beside = program.parent().map(|own| {
+        let tests = own.join("deps");
+        let place = if tests.is_dir() { &tests } else { own };
+        place.join("emulated-kernels")
+    });
     if let Some(folder) = beside.filter(|folder| std::fs::create_dir_all(folder).is_ok()) {
         return Ok(folder);
     }
@@ -168,9 +188,10 @@ fn folder() -> std::io::Result<PathBuf> {
 }
 
 /// A loaded source.
-pub(super) struct Library {
+pub struct Library {
     symbols: libloading::Library,
     path: PathBuf,
+    checked: bool,
 }
 
 /// Words that an argument leads to, and its whole allocation with the fences; addresses of bytes. Same
@@ -198,23 +219,32 @@ type Run =
     unsafe extern "C" fn(*const Shape, *const usize, *const AtomicU64, *mut c_char, usize) -> c_int;
 
 /// A kernel of a loaded source.
-pub(super) struct Function<'a> {
-    /// One letter for each parameter.
-    pub(super) signature: String,
+pub struct Function<'a> {
+    /// One letter for each parameter: p pointer, i int, u unsigned, l u64, f float.
+    pub signature: String,
     run: libloading::Symbol<'a, Run>,
     library: &'a Path,
+    /// Whether every access is looked at, which one thread must do.
+    pub(super) checked: bool,
 }
 
 impl Library {
-    fn load(path: &Path) -> Result<Self, libloading::Error> {
+    fn load(path: &Path, checked: bool) -> Result<Self, libloading::Error> {
         // SAFETY: the library is ours; it has no initialisers beyond the C++ library's.
         let symbols = unsafe { libloading::Library::new(path) }?;
         let path = path.to_owned();
-        Ok(Self { symbols, path })
+        Ok(Self {
+            symbols,
+            path,
+            checked,
+        })
     }
 
     /// The kernel `name`.
-    pub(super) fn function(&self, name: &str) -> Result<Function<'_>, String> {
+    ///
+    /// # Errors
+    /// When the source has no such kernel, in words.
+    pub fn function(&self, name: &str) -> Result<Function<'_>, String> {
         let missing = |_| format!("no extern \"C\" __global__ void {name}(…) in the source");
         // SAFETY: EMULATED_KERNEL defines both functions with these types.
         unsafe {
@@ -229,6 +259,7 @@ impl Library {
                     .get::<Run>(format!("emulated_launch_{name}"))
                     .map_err(missing)?,
                 library: &self.path,
+                checked: self.checked,
             })
         }
     }

@@ -1,5 +1,8 @@
 //! The processor as a device: kernels are compiled as C++ against `language.h` and `runtime.h`, which
 //! execute blocks with fibers as threads. For tests; see `runtime.h` for what it checks.
+//!
+//! [`Device::emulated`](crate::Device::emulated) is the whole device; [`Compiler`] and [`run`] are for those who
+//! keep memory and order themselves.
 
 mod library;
 
@@ -10,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::launch::{Argument, Launch};
 use crate::{Args, DeviceError, Kernel, Span};
-use library::{Compiler, Library, Range};
+use library::Range;
+pub use library::{Compiler, Function, Library};
 
 /// Words before and behind every allocation; a kernel that changes them wrote out of range.
 const FENCE: usize = 64;
@@ -33,8 +37,12 @@ unsafe impl Sync for Emulator {}
 impl Emulator {
     /// `checked`: looks at every access of a kernel, on one thread and many times slower.
     pub(crate) fn new(checked: bool) -> Result<Self, DeviceError> {
+        let compiler = match checked {
+            true => Compiler::find_checking()?,
+            false => Compiler::find()?,
+        };
         Ok(Self {
-            compiler: Compiler::find(checked)?,
+            compiler,
             checked,
             libraries: Mutex::default(),
         })
@@ -114,31 +122,8 @@ impl Emulator {
                 function.signature
             )));
         }
-        // The kernel reads its arguments through raw pointers, on several threads.
-        let words: Vec<UnsafeCell<u64>> = args.words().into_iter().map(UnsafeCell::new).collect();
-        let pointers: Vec<usize> = words.iter().map(|w| w.get() as usize).collect();
-        let ranges = ranges(args);
-        let next = AtomicU64::new(0);
         // SAFETY: the signature was compared; the caller answers for the spans.
-        let run = || unsafe { function.run(&launch, &pointers, &ranges, &next) };
-        let helpers = match self.checked {
-            true => 0,
-            false => helpers(&launch),
-        };
-        let outcomes: Vec<Result<(), String>> = std::thread::scope(|scope| {
-            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
-            let mut outcomes = vec![run()];
-            outcomes.extend(
-                helpers
-                    .into_iter()
-                    .map(|h| h.join().unwrap_or_else(|_| Err("panic".to_owned()))),
-            );
-            outcomes
-        });
-        outcomes
-            .into_iter()
-            .collect::<Result<(), String>>()
-            .map_err(failure)?;
+        unsafe { run_within(&function, &launch, &args.words(), &ranges(args)) }.map_err(failure)?;
         fences(args).map_err(failure)
     }
 
@@ -174,6 +159,50 @@ fn ranges(args: &Args) -> Vec<Range> {
         }
     };
     spans.map(range).collect()
+}
+
+/// Executes all blocks of a launch, on several system threads where there is work for them. `words` are the
+/// arguments, each in the first bytes of its word.
+///
+/// # Errors
+/// What the kernel did that a kernel must not do, in words.
+///
+/// # Safety
+/// The words match `function.signature`, and pointers lead to as much memory as the kernel reads and writes.
+pub unsafe fn run(function: &Function<'_>, launch: &Launch, words: &[u64]) -> Result<(), String> {
+    // SAFETY: promised by the caller.
+    unsafe { run_within(function, launch, words, &[]) }
+}
+
+/// [`run`], with what the pointers lead to.
+///
+/// # Safety
+/// As `run`.
+unsafe fn run_within(
+    function: &Function<'_>,
+    launch: &Launch,
+    words: &[u64],
+    ranges: &[Range],
+) -> Result<(), String> {
+    // The kernel reads its arguments through raw pointers, on several threads.
+    let words: Vec<UnsafeCell<u64>> = words.iter().copied().map(UnsafeCell::new).collect();
+    let pointers: Vec<usize> = words.iter().map(|w| w.get() as usize).collect();
+    let next = AtomicU64::new(0);
+    // SAFETY: promised by the caller.
+    let run = || unsafe { function.run(launch, &pointers, ranges, &next) };
+    let helpers = match function.checked {
+        true => 0,
+        false => helpers(launch),
+    };
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
+        let own = run();
+        let joined = helpers.into_iter().map(|h| h.join());
+        let others = joined.map(|h| h.unwrap_or_else(|_| Err("panic".to_owned())));
+        // Every helper is joined before anything is returned.
+        let outcomes: Vec<_> = std::iter::once(own).chain(others).collect();
+        outcomes.into_iter().collect()
+    })
 }
 
 /// System threads besides this one.
