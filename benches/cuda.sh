@@ -6,13 +6,14 @@
 #
 # VIEWMAKER names the program (target/release/viewmaker is built without it), KERNEL_TESTS a test program
 # of crates/ops where there is no cargo, PYTHON a Python with PyTorch for CUDA, LOSSES the contrastive
-# losses, SIZES the numbers of embeddings, BATCHES those of examples.
+# losses, SIZES the numbers of embeddings, BATCHES those of examples, CONFIG the configuration of steps.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out="${1:-benches/results}"
 losses="${LOSSES:-ntxent}"
 sizes="${SIZES:-8192,32768,131072}"
 batches="${BATCHES:-256,512}"
+config="${CONFIG:-configs/cifar10.toml}"
 python="${PYTHON:-python3}"
 mkdir -p "$out"
 
@@ -47,15 +48,17 @@ fi
 
 step "$VIEWMAKER" bench loss --device cuda --objective "$losses" --embeddings "$sizes" --json \
   >"$out/cuda-loss.json"
+# One line a measurement; those of an earlier run stay in nobody's way.
+rm -f "$out/cuda-conv.jsonl" "$out/cuda-step.jsonl"
 for batch in ${batches//,/ }; do
-  step "$VIEWMAKER" bench conv --config configs/cifar10.toml --device cuda --json \
+  step "$VIEWMAKER" bench conv --config "$config" --device cuda --json \
     --set train.batch_size="$batch" >>"$out/cuda-conv.jsonl"
   for precision in f32 tf32 bf16; do
-    step "$VIEWMAKER" bench step --config configs/cifar10.toml --device cuda --json \
+    step "$VIEWMAKER" bench step --config "$config" --device cuda --json \
       --set train.batch_size="$batch" --set precision="$precision" >>"$out/cuda-step.jsonl"
   done
 done
-"$VIEWMAKER" train --config configs/cifar10.toml --device cuda --set precision=bf16 --steps 12 \
+step "$VIEWMAKER" train --config "$config" --device cuda --set precision=bf16 --steps 12 \
   --profile --out "$(mktemp -d)/run" >"$out/cuda-profile.txt"
 
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
