@@ -7,11 +7,11 @@
 //   - Shared memory has room for two steps of 32 elements of depth. One barrier a step: while a step is
 //     multiplied, the next one is put beside it. In wide tiles its two operands are on their way one after
 //     the other, each during half of the products, so that registers for one suffice.
-//   - Where channels are a multiple of 32, a step lies within one tap, and positions are looked up when the
-//     tap changes instead of for every element: for kernels of one tap once. Positions of a weight gradient
+//   - Where channels are a multiple of 16, half a step lies within one tap, and positions are looked up when
+//     the tap changes instead of for every element: for kernels of one tap once. Positions of a weight gradient
 //     advance without divisions.
 //
-// Sums run over depth in the order of the second version. A map begins at a multiple of 16 bytes.
+// Sums run over depth in the order of the second version.
 #pragma once
 #include "common.cuh"
 #include "mma.cuh"
@@ -33,18 +33,22 @@ struct AlongDepth {
     static constexpr int PIECES = N * DEPTH / 8;
     uint4 piece[2 * PIECES];
 
-    // What a thread takes to a stage: four elements at two depths of every 64th row.
+    static constexpr int EACH = N < 64 ? 1 : N / 64;
+
+    // What a thread takes to a stage: four elements at two depths of every 64th row, where there are so many.
     struct Share {
-        float4 value[N / 64][2];
+        float4 value[EACH][2];
     };
+    __device__ __forceinline__ static bool mine() { return N >= 64 || row() < N; }
     __device__ __forceinline__ static int row() { return int(threadIdx.x) / 4; }
     __device__ __forceinline__ static int depth() { return int(threadIdx.x) % 4 * 4; }
     __device__ __forceinline__ static int swap(int row) { return row / 4 % 2 | row / 2 % 2 * 2; }
 
     __device__ __forceinline__ void put(int stage, const Share& share) {
+        if (!mine()) return;
         int at = stage * PIECES + 4 * row() + (depth() / 8 ^ swap(row()));
 #pragma unroll
-        for (int j = 0; j < N / 64; ++j) {
+        for (int j = 0; j < EACH; ++j) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 uint2* to = reinterpret_cast<uint2*>(&piece[(at ^ 2 * half) + 256 * j]);
@@ -66,37 +70,42 @@ struct AlongDepth {
     }
 };
 
-// Neighbours among rows side by side: a line for each element of depth.
+// Neighbours among rows side by side: a line for each element of depth. Pieces change places from line to
+// line, or where several lines fill the 32 banks, when those are full.
 template <int N>
 struct AlongRows {
     static constexpr int LINE = N / 8;
     static constexpr int PIECES = DEPTH * LINE;
     static constexpr int STRIDE = THREADS / (N / 4);
+    static constexpr int EACH = STRIDE > DEPTH ? 1 : DEPTH / STRIDE;
     uint4 piece[2 * PIECES];
 
-    // What a thread takes to a stage: four rows at every STRIDE-th depth.
+    // What a thread takes to a stage: four rows at every STRIDE-th depth, where there are so many.
     struct Share {
-        float4 value[DEPTH / STRIDE];
+        float4 value[EACH];
     };
     __device__ __forceinline__ static int row() { return int(threadIdx.x) % (N / 4) * 4; }
     __device__ __forceinline__ static int depth() { return int(threadIdx.x) / (N / 4); }
+    __device__ __forceinline__ static bool mine() { return STRIDE <= DEPTH || depth() < DEPTH; }
+    __device__ __forceinline__ static int swap(int depth) { return LINE < 8 ? depth % 8 * LINE / 8 : depth % 8; }
 
     __device__ __forceinline__ void put(int stage, const Share& share) {
-        int at = stage * PIECES + LINE * depth() + (row() / 8 ^ depth() % 8);
+        if (!mine()) return;
+        int at = stage * PIECES + LINE * depth() + (row() / 8 ^ swap(depth()));
 #pragma unroll
-        for (int j = 0; j < DEPTH / STRIDE; ++j) {
+        for (int j = 0; j < EACH; ++j) {
             uint2* to = reinterpret_cast<uint2*>(&piece[at + LINE * STRIDE * j]);
             to[row() / 4 % 2] = four_bf16(share.value[j]);
         }
     }
     __device__ __forceinline__ void left(unsigned (&to)[4], int stage, int first, int i, int half) const {
         int lane = lane_index() % 8, matrix = lane_index() / 8;
-        int at = stage * PIECES + LINE * (matrix / 2 * 8 + lane) + (first / 8 ^ matrix % 2 ^ lane);
+        int at = stage * PIECES + LINE * (matrix / 2 * 8 + lane) + (first / 8 ^ matrix % 2 ^ swap(lane));
         load_matrices<true>(to, &piece[(at ^ 2 * i) + 16 * LINE * half]);
     }
     __device__ __forceinline__ void right(unsigned (&to)[4], int stage, int first, int i, int half) const {
         int lane = lane_index() % 8, matrix = lane_index() / 8;
-        int at = stage * PIECES + LINE * (matrix % 2 * 8 + lane) + (first / 8 ^ matrix / 2 ^ lane);
+        int at = stage * PIECES + LINE * (matrix % 2 * 8 + lane) + (first / 8 ^ matrix / 2 ^ swap(lane));
         load_matrices<true>(to, &piece[(at ^ 2 * i) + 16 * LINE * half]);
     }
 };
@@ -126,7 +135,7 @@ struct PatchRows {
     }
 };
 
-// The same where a step lies within one tap.
+// The same where half a step lies within one tap.
 template <bool TRANSPOSED>
 struct TapRows {
     using Panel = AlongDepth<ROWS>;
@@ -145,19 +154,20 @@ struct TapRows {
         for (int j = 0; j < ROWS / 64; ++j) from[j] = place<TRANSPOSED>(patches, at[j], tap_y, tap_x);
     }
     __device__ __forceinline__ Panel::Share fetch(int) {
-        if (channel == patches.channels) next_tap();
         Panel::Share share;
 #pragma unroll
-        for (int j = 0; j < ROWS / 64; ++j) {
-            u64 first = u64(from[j]) * u64(patches.channels) + u64(channel + Panel::depth());
+        for (int half = 0; half < 2; ++half) {
+            if (channel == patches.channels) next_tap();
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                share.value[j][half] = four_if(from[j] >= 0, patches.map + first + 16 * half);
+            for (int j = 0; j < ROWS / 64; ++j) {
+                u64 first = u64(from[j]) * u64(patches.channels) + u64(channel + Panel::depth());
+                share.value[j][half] = four_if(from[j] >= 0, patches.map + first);
             }
+            channel += DEPTH / 2;
         }
-        channel += DEPTH;
         return share;
     }
+    // Behind the last tap there may be half a step of zeros.
     __device__ __forceinline__ void next_tap() {
         channel = 0;
         if (++tap_x == patches.kernel) {
@@ -165,10 +175,13 @@ struct TapRows {
             ++tap_y;
         }
         look();
+        if (tap_y < patches.kernel) return;
+#pragma unroll
+        for (int j = 0; j < ROWS / 64; ++j) from[j] = -1;
     }
 };
 
-template <bool WHOLE, bool TRANSPOSED>
+template <bool HALVES, bool TRANSPOSED>
 struct Rows {
     using Of = PatchRows<TRANSPOSED>;
 };
@@ -177,65 +190,59 @@ struct Rows<true, TRANSPOSED> {
     using Of = TapRows<TRANSPOSED>;
 };
 
-// Rows of a matrix whose columns are the depth; WHOLE: they are a multiple of a step.
-template <int N, bool WHOLE>
+// Rows of a matrix whose columns, a multiple of 4, are the depth.
+template <int N>
 struct MatrixRows {
     using Panel = AlongDepth<N>;
-    const float* matrix;
-    const float* start;  // of the thread's first row, at its first depth
-    int row, rows, columns;
+    const float* start;   // of the thread's first row, at its first depth
+    int columns;
+    int down, across;     // rows and columns from there on
 
-    __device__ __forceinline__ MatrixRows(const float* of, int row0, int count, int depth)
-        : matrix(of), row(row0 + Panel::row()), rows(count), columns(depth) {
+    __device__ __forceinline__ MatrixRows(const float* matrix, int row0, int count, int depth)
+        : columns(depth), across(depth - Panel::depth()) {
+        int row = row0 + Panel::row();
+        down = Panel::mine() ? count - row : 0;
         start = matrix + u64(row) * u64(columns) + u64(Panel::depth());
     }
     __device__ __forceinline__ typename Panel::Share fetch(int begun) const {
         typename Panel::Share share;
 #pragma unroll
-        for (int j = 0; j < N / 64; ++j) {
+        for (int j = 0; j < Panel::EACH; ++j) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                int at = row + 64 * j;
-                if (WHOLE) {
-                    const float* from = start + u64(64 * j) * u64(columns) + u64(begun + 16 * half);
-                    share.value[j][half] = four_if(at < rows, from);
-                } else {
-                    share.value[j][half] = four(matrix, at, rows, begun + Panel::depth() + 16 * half, columns);
-                }
+                const float* from = start + u64(64 * j) * u64(columns) + u64(begun + 16 * half);
+                share.value[j][half] = four_if(64 * j < down && begun + 16 * half < across, from);
             }
         }
         return share;
     }
 };
 
-// Rows are (tap, channel), the depth are positions from `first` to `last`. WHOLE: the map's channels are a
-// multiple of 4.
-template <bool WHOLE>
+// Rows are (tap, channel), the depth are positions. Rows beyond the last tap are another tap's: nobody reads
+// what they give.
 struct PatchColumns {
     using Panel = AlongRows<ROWS>;
     Patches patches;
-    int first, last;  // no positions beyond the last tap
+    int left;  // positions from the thread's first one on
     Tap tap;
     Position at, by;  // the next position, and the distance to the one after it
 
     __device__ __forceinline__ PatchColumns(const Patches& p, int row0, int from, int to, Position apart)
-        : patches(p), first(from + Panel::depth()), tap(tap_of(p, row0 + Panel::row())), by(apart) {
-        last = tap.channel < 0 ? 0 : to;
+        : patches(p), tap(tap_of(p, row0 + Panel::row())), by(apart) {
+        int first = from + Panel::depth();
+        left = to - first;
+        tap.channel = tap.channel < 0 ? 0 : tap.channel;
         int line = first / p.rows_width;
         at = {line / p.rows_height, line % p.rows_height, first % p.rows_width};
     }
     __device__ __forceinline__ Panel::Share fetch(int begun) {
         Panel::Share share;
 #pragma unroll
-        for (int j = 0; j < DEPTH / Panel::STRIDE; ++j) {
-            bool there = first + begun + Panel::STRIDE * j < last;
-            if (WHOLE) {
-                int from = place<false>(patches, at, tap.y, tap.x);
-                u64 begin = u64(from) * u64(patches.channels) + u64(tap.channel);
-                share.value[j] = four_if(there && from >= 0, patches.map + begin);
-            } else {
-                share.value[j] = four<false>(patches, there ? at : Position{-1, 0, 0}, tap);
-            }
+        for (int j = 0; j < Panel::EACH; ++j) {
+            bool there = begun + Panel::STRIDE * j < left;
+            int from = place<false>(patches, at, tap.y, tap.x);
+            u64 begin = u64(from) * u64(patches.channels) + u64(tap.channel);
+            share.value[j] = four_if(there && from >= 0, patches.map + begin);
             advance();
         }
         return share;
@@ -251,86 +258,81 @@ struct PatchColumns {
     }
 };
 
-// Rows are the columns of a matrix, the depth its rows from `first` to `last`. WHOLE: the columns are a multiple
-// of 4.
-template <int N, bool WHOLE>
+// Rows are the columns of a matrix, a multiple of 4, the depth its rows. Rows beyond the last column are
+// another column's.
+template <int N>
 struct MatrixColumns {
     using Panel = AlongRows<N>;
-    const float* matrix;
-    const float* start;               // of the thread's first depth, at its first row
-    int column, columns, first, last;  // no depth beyond the last column
+    const float* start;  // of the thread's first depth, at its first row
+    int columns, left;   // left: rows of the matrix from there on
 
-    __device__ __forceinline__ MatrixColumns(const float* of, int column0, int count, int from, int to)
-        : matrix(of), column(column0 + Panel::row()), columns(count), first(from + Panel::depth()) {
-        last = column < columns ? to : 0;
-        start = matrix + u64(first) * u64(columns) + u64(column);
+    __device__ __forceinline__ MatrixColumns(const float* matrix, int column0, int count, int from, int to)
+        : columns(count) {
+        int first = from + Panel::depth(), column = column0 + Panel::row();
+        left = Panel::mine() ? to - first : 0;
+        start = matrix + u64(first) * u64(columns) + u64(column < columns ? column : 0);
     }
     __device__ __forceinline__ typename Panel::Share fetch(int begun) const {
         typename Panel::Share share;
 #pragma unroll
-        for (int j = 0; j < DEPTH / Panel::STRIDE; ++j) {
-            int row = first + begun + Panel::STRIDE * j;
-            if (WHOLE) {
-                const float* from = start + u64(begun + Panel::STRIDE * j) * u64(columns);
-                share.value[j] = four_if(row < last, from);
-            } else {
-                share.value[j] = four(matrix, row, last, column, columns);
-            }
+        for (int j = 0; j < Panel::EACH; ++j) {
+            const float* from = start + u64(begun + Panel::STRIDE * j) * u64(columns);
+            share.value[j] = four_if(begun + Panel::STRIDE * j < left, from);
         }
         return share;
     }
 };
 
-// A tile of 128 rows × WIDTH columns: each of 8 warps computes HEIGHT rows × 32 columns.
+// A tile of 128 rows × WIDTH columns: each of 8 warps computes HEIGHT rows × PART columns.
 template <int WIDTH>
 struct Tile {
-    static constexpr int ACROSS = WIDTH / 32;
+    static constexpr int ACROSS = WIDTH < 32 ? 1 : WIDTH / 32;
+    static constexpr int PART = WIDTH / ACROSS;
     static constexpr int HEIGHT = ROWS / (THREADS / WARP_SIZE / ACROSS);
     // Whether a thread's registers have room for its share of both operands beside the sums.
     static constexpr bool ROOM = WIDTH <= 64;
-    float sum[HEIGHT / 16][4][4];
+    float sum[HEIGHT / 16][PART / 8][4];
 
     __device__ __forceinline__ Tile() {
 #pragma unroll
         for (int i = 0; i < HEIGHT / 16; ++i) {
 #pragma unroll
-            for (int j = 0; j < 4; ++j) {
+            for (int j = 0; j < PART / 8; ++j) {
 #pragma unroll
                 for (int e = 0; e < 4; ++e) sum[i][j][e] = 0.0f;
             }
         }
     }
     __device__ __forceinline__ static int row() { return warp_index() / ACROSS * HEIGHT; }
-    __device__ __forceinline__ static int column() { return warp_index() % ACROSS * 32; }
+    __device__ __forceinline__ static int column() { return warp_index() % ACROSS * PART; }
 
     // Adds the products of half a step.
     template <class Left, class Right>
     __device__ __forceinline__ void multiply(const Left& a, const Right& b, int stage, int half) {
-        unsigned right[2][4];
+        unsigned right[PART / 16][4];
 #pragma unroll
-        for (int j = 0; j < 2; ++j) b.right(right[j], stage, column(), j, half);
+        for (int j = 0; j < PART / 16; ++j) b.right(right[j], stage, column(), j, half);
 #pragma unroll
         for (int i = 0; i < HEIGHT / 16; ++i) {
             unsigned left[4];
             a.left(left, stage, row(), i, half);
 #pragma unroll
-            for (int j = 0; j < 4; ++j) {
+            for (int j = 0; j < PART / 8; ++j) {
                 unsigned pair[2] = {right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]};
                 mma_bf16(sum[i][j], left, pair);
             }
         }
     }
-    // Calls out(row, column, value, the value of the next column) for every second element.
-    template <class Out>
-    __device__ __forceinline__ void each(const Out& out) const {
+    __device__ __forceinline__ void put(const Results& to) const {
         int group = lane_index() / 4, pair = lane_index() % 4;
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
+        for (int j = 0; j < PART / 8; ++j) {
 #pragma unroll
             for (int i = 0; i < HEIGHT / 16; ++i) {
 #pragma unroll
                 for (int e = 0; e < 4; e += 2) {
-                    out(row() + 16 * i + group + 4 * e, column() + 8 * j + 2 * pair, sum[i][j][e], sum[i][j][e + 1]);
+                    float two[2] = {sum[i][j][e], sum[i][j][e + 1]};
+                    to.put(row() + 16 * i + group + 4 * e, column() + 8 * j + 2 * pair, two);
                 }
             }
         }
@@ -364,62 +366,39 @@ __device__ __forceinline__ void product(Sums& tile, typename A::Panel& left, typ
     tile.multiply(left, right, last, 1);
 }
 
-// Two neighbours in a row of a matrix, of which the second may be beyond the last column.
-__device__ __forceinline__ void write_pair(float* matrix, int row, int column, int columns, float first, float second) {
-    float* to = matrix + u64(row) * u64(columns) + u64(column);
-    if (columns % 2 == 0) {
-        *reinterpret_cast<float2*>(to) = {first, second};
-        return;
-    }
-    to[0] = first;
-    if (column + 1 < columns) to[1] = second;
-}
-
-// Rows are positions, columns are channels of the result; grid.x are tiles of rows, grid.y of columns. WHOLE:
-// the map's channels are a multiple of a step.
-template <int WIDTH, bool WHOLE, bool TRANSPOSED>
+// Rows are positions, columns are channels of the result; grid.x are tiles of rows, grid.y of columns from
+// `column0` on. HALVES: the map's channels are a multiple of half a step.
+template <int WIDTH, bool HALVES, bool TRANSPOSED>
 __device__ __forceinline__ void map_to_map(const Patches& patches, const float* weights, const float* bias, float* out,
-                                           int channels) {
+                                           int channels, int column0) {
     __shared__ AlongDepth<ROWS> left;
     __shared__ AlongDepth<WIDTH> right;
-    int row0 = int(blockIdx.x) * ROWS, column0 = int(blockIdx.y) * WIDTH, depth = patches.depth();
-    typename Rows<WHOLE, TRANSPOSED>::Of a(patches, row0);
-    MatrixRows<WIDTH, WHOLE> b(weights, column0, channels, depth);
+    int row0 = int(blockIdx.x) * ROWS, depth = patches.depth();
+    column0 += int(blockIdx.y) * WIDTH;
+    typename Rows<HALVES, TRANSPOSED>::Of a(patches, row0);
+    MatrixRows<WIDTH> b(weights, column0, channels, depth);
     Tile<WIDTH> tile;
     product(tile, left, right, a, b, ceil_div(depth, DEPTH));
-    tile.each([&](int row, int column, float first, float second) {
-        row += row0;
-        column += column0;
-        if (row >= patches.rows || column >= channels) return;
-        if (bias != nullptr) {
-            first += bias[column];
-            if (column + 1 < channels) second += bias[column + 1];
-        }
-        write_pair(out, row, column, channels, first, second);
-    });
+    tile.put({out, bias, patches.rows, channels, row0, column0});
 }
 
-// Rows are (tap, channel), columns are channels of the output; block z sums positions z · share … and
-// writes its own partial result. WHOLE: the map's channels are a multiple of a step, and those of the output of 4.
-// `apart` is how far apart positions lie of which one is the eighth after the other.
-template <int WIDTH, bool WHOLE>
+// Rows are (tap, channel), columns are channels of the output, `padded` in `grad`; block z sums positions
+// z · share … and writes its own partial result. `apart` is how far apart positions lie of which one is the
+// eighth after the other.
+template <int WIDTH>
 __device__ __forceinline__ void maps_to_weights(const Patches& patches, const float* grad, float* partials,
-                                                int channels, int share, Position apart) {
+                                                int channels, int padded, int column0, int share, Position apart) {
     __shared__ AlongRows<ROWS> left;
     __shared__ AlongRows<WIDTH> right;
-    int row0 = int(blockIdx.x) * ROWS, column0 = int(blockIdx.y) * WIDTH, rows = patches.depth();
+    int row0 = int(blockIdx.x) * ROWS, rows = patches.depth();
+    column0 += int(blockIdx.y) * WIDTH;
     int first = int(blockIdx.z) * share, last = first + share < patches.rows ? first + share : patches.rows;
-    int steps = ceil_div(last - first, DEPTH);
     Tile<WIDTH> tile;
-    PatchColumns<WHOLE> a(patches, row0, first, last, apart);
-    MatrixColumns<WIDTH, WHOLE> b(grad, column0, channels, first, last);
-    product(tile, left, right, a, b, steps);
+    PatchColumns a(patches, row0, first, last, apart);
+    MatrixColumns<WIDTH> b(grad, column0, padded, first, last);
+    product(tile, left, right, a, b, ceil_div(last - first, DEPTH));
     float* out = partials + u64(blockIdx.z) * u64(rows) * u64(channels);
-    tile.each([&](int row, int column, float value, float next) {
-        row += row0;
-        column += column0;
-        if (row < rows && column < channels) write_pair(out, row, column, channels, value, next);
-    });
+    tile.put({out, nullptr, rows, channels, row0, column0});
 }
 
 }  // namespace v3

@@ -83,6 +83,7 @@ sources! {
 pub static HEADERS: &[Source] = &[
     file!("common.cuh"),
     file!("contrastive.cuh"),
+    file!("conv2d_v2.cuh"),
     file!("conv2d_v3.cuh"),
     file!("mma.cuh"),
     file!("patches.cuh"),

@@ -2,39 +2,15 @@
 //! are gathered on the way. Fully connected layers are convolutions of maps of one position.
 
 use super::geometry::{Geometry, Padding};
-use super::version::{DEPTH, ROWS};
+use super::room::Room;
+use super::tiles::{FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT};
+use super::version::DEPTH;
 use super::{Conv2d, Version};
 use crate::Dims;
 use crate::device::{self, OnDevice, Precision, int};
 use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::CONV2D};
 
-/// The kernels of a pass in the order of [`Version::kernel`].
-type Kernels = [Kernel; 6];
-
-static FORWARD: Kernels = [
-    Kernel::new(&CONV2D, "convolve_v1"),
-    Kernel::new(&CONV2D, "convolve_v2"),
-    Kernel::new(&CONV2D, "convolve_v3_any"),
-    Kernel::new(&CONV2D, "convolve_v3_64"),
-    Kernel::new(&CONV2D, "convolve_v3_128"),
-    Kernel::new(&CONV2D, "convolve_v2_tf32"),
-];
-static INPUT_GRADIENT: Kernels = [
-    Kernel::new(&CONV2D, "convolve_input_gradient_v1"),
-    Kernel::new(&CONV2D, "convolve_input_gradient_v2"),
-    Kernel::new(&CONV2D, "convolve_input_gradient_v3_any"),
-    Kernel::new(&CONV2D, "convolve_input_gradient_v3_64"),
-    Kernel::new(&CONV2D, "convolve_input_gradient_v3_128"),
-    Kernel::new(&CONV2D, "convolve_input_gradient_v2_tf32"),
-];
-static WEIGHT_GRADIENT: Kernels = [
-    Kernel::new(&CONV2D, "convolve_weight_gradient_v1"),
-    Kernel::new(&CONV2D, "convolve_weight_gradient_v2"),
-    Kernel::new(&CONV2D, "convolve_weight_gradient_v3_any"),
-    Kernel::new(&CONV2D, "convolve_weight_gradient_v3_64"),
-    Kernel::new(&CONV2D, "convolve_weight_gradient_v3_128"),
-    Kernel::new(&CONV2D, "convolve_weight_gradient_v2_tf32"),
-];
+static PAD: Kernel = Kernel::new(&CONV2D, "pad_channels");
 static PACK: Kernel = Kernel::new(&CONV2D, "pack_weights");
 static ADD_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_partials");
 static FOLD: Kernel = Kernel::new(&CONV2D, "fold_reflection");
@@ -51,18 +27,24 @@ pub(crate) struct Convolution<'a> {
     pub(crate) version: Option<Version>,
 }
 
+/// A map as kernels read it, with its padded channels.
+#[derive(Clone)]
+struct Map {
+    span: Span,
+    dims: Dims,
+}
+
 /// A map that patches are taken from, and the positions that they belong to.
 struct Gather<'a> {
-    map: &'a Span,
-    dims: Dims,
+    map: &'a Map,
     positions: Dims,
     padding: Padding,
 }
 
 impl Gather<'_> {
-    /// Whether a step of depth lies within one tap.
-    fn in_steps(&self) -> bool {
-        self.dims.c.is_multiple_of(DEPTH)
+    /// Whether half a step of depth lies within one tap.
+    fn in_halves(&self) -> bool {
+        self.map.dims.c.is_multiple_of(DEPTH / 2)
     }
 }
 
@@ -70,16 +52,6 @@ impl Geometry {
     /// A fully connected layer of vectors.
     pub(crate) fn of_vectors(input: Dims, out_features: usize) -> Self {
         Self::new(input, out_features, 1, 1, Padding::Zero(0))
-    }
-
-    /// The input with its reflected padding, as the input gradient is first computed.
-    fn padded(&self) -> Dims {
-        let pad = self.padding.width();
-        Dims {
-            h: self.input.h + 2 * pad,
-            w: self.input.w + 2 * pad,
-            ..self.input
-        }
     }
 
     /// How far apart positions of the output lie of which one is the eighth after the other.
@@ -90,42 +62,64 @@ impl Geometry {
         args.i32(int(POSITIONS / w % h)).i32(int(POSITIONS % w))
     }
 
-    fn reflects(&self) -> bool {
+    pub(super) fn reflects(&self) -> bool {
         matches!(self.padding, Padding::Reflect(p) if p > 0)
     }
 
-    /// Elements of working memory on a device, the larger of the passes.
-    pub(crate) fn device_scratch_len(&self) -> usize {
-        // Whole words of 16 bytes in front of what follows.
-        let packed = self.weights().next_multiple_of(4);
-        let padded = if self.reflects() {
-            self.padded().len()
-        } else {
-            0
-        };
-        let bias = self.positions().div_ceil(self.bias_share()) * self.output.c;
-        let shares = Version::ALL.map(|version| self.shares(version));
-        let partials = shares.into_iter().max().unwrap_or(1) * self.weights();
-        (packed + padded).max(partials).max(bias)
-    }
-
-    fn bias_share(&self) -> usize {
+    /// Positions that a block of the bias gradient sums.
+    pub(super) fn bias_share(&self) -> usize {
         device::share(self.positions(), self.output.c, 1)
     }
 }
 
 impl Convolution<'_> {
-    /// The version of a pass that takes patches of `from` to so many channels.
+    /// The version of a pass that takes patches to so many channels.
     fn of_maps(&self, from: &Gather<'_>, channels: usize) -> Version {
         let positions = from.positions.n * from.positions.area();
         let chosen = || Version::of_maps(self.precision, positions, channels);
-        let version = self.version.unwrap_or_else(chosen);
-        version.for_steps(from.in_steps())
+        self.version.unwrap_or_else(chosen)
+    }
+
+    /// Channels of a map that patches are taken from. All versions of a precision have the same depth, and so
+    /// the same sums.
+    fn channels(&self, of: Dims) -> usize {
+        let precision = self.version.map_or(self.precision, Version::precision);
+        self.geometry
+            .padded_channels(of.c, precision == Precision::Bf16)
+    }
+
+    /// A map with so many channels: itself, or a copy with zeros behind the channels that it has.
+    fn padded(
+        &self,
+        map: &Span,
+        dims: Dims,
+        channels: usize,
+        room: &mut Room<'_>,
+    ) -> Result<Map, DeviceError> {
+        let padded = Dims {
+            c: channels,
+            ..dims
+        };
+        if padded == dims {
+            let span = map.clone();
+            return Ok(Map { span, dims });
+        }
+        let span = room.take(padded.len());
+        let quads = padded.len() / 4;
+        let args = Args::new().span(map).span(&span).i32(int(quads));
+        let args = args.i32(int(dims.c)).i32(int(channels));
+        // SAFETY: the kernel reads the map's channels and writes quads × 4 elements of the copy, which
+        // begins at a multiple of 16 bytes.
+        unsafe {
+            let launch = Launch::over(quads);
+            self.device.launch(&PAD, launch, args)?;
+        }
+        Ok(Map { span, dims: padded })
     }
 
     /// The last arguments of the products: the map, the positions, and how they look at it.
     fn gather(&self, args: Args, from: &Gather<'_>) -> Args {
-        let Dims { n, h, w, c } = from.dims;
+        let Dims { n, h, w, c } = from.map.dims;
         // Kernels count the positions of both maps in 31 bits.
         int(n * h * w);
         let args = args.i32(int(h)).i32(int(w)).i32(int(c));
@@ -138,18 +132,27 @@ impl Convolution<'_> {
             .i32(i32::from(reflect))
     }
 
-    /// Weights in the order in which a product reads them.
-    fn pack(&self, weight: &Span, packed: &Span, transposed: bool) -> Result<(), DeviceError> {
+    /// Weights in the order in which a product reads them: rows of (tap, padded channel).
+    fn pack(
+        &self,
+        weight: &Span,
+        channels: usize,
+        transposed: bool,
+        room: &mut Room<'_>,
+    ) -> Result<Span, DeviceError> {
         let g = &self.geometry;
-        let args = Args::new().span(weight).span(packed);
+        let rows = if transposed { g.input.c } else { g.output.c };
+        let packed = room.take(g.packed(rows, channels));
+        let args = Args::new().span(weight).span(&packed);
         let args = args.i32(int(g.output.c)).i32(int(g.input.c));
-        let args = args.i32(int(g.kernel * g.kernel));
-        // SAFETY: the kernel touches every weight and as many elements of `packed`.
+        let args = args.i32(int(g.kernel * g.kernel)).i32(int(channels));
+        // SAFETY: the kernel reads every weight and writes rows × taps × padded channels.
         unsafe {
-            let launch = Launch::over(g.weights());
+            let launch = Launch::over(packed.len());
             self.device
-                .launch(&PACK, launch, args.i32(i32::from(transposed)))
+                .launch(&PACK, launch, args.i32(i32::from(transposed)))?;
         }
+        Ok(packed)
     }
 
     /// The output.
@@ -160,42 +163,40 @@ impl Convolution<'_> {
         output: &Span,
         scratch: &Span,
     ) -> Result<(), DeviceError> {
-        let g = &self.geometry;
-        let packed = scratch.slice(0..g.weights());
-        self.pack(weight, &packed, false)?;
+        let (g, mut room) = (&self.geometry, Room::new(scratch));
+        let map = self.padded(x, g.input, self.channels(g.input), &mut room)?;
+        let packed = self.pack(weight, map.dims.c, false, &mut room)?;
         let from = Gather {
-            map: x,
-            dims: g.input,
+            map: &map,
             positions: g.output,
             padding: g.padding,
         };
-        let args = Args::new().span(from.map).span(&packed).maybe(bias);
+        let args = Args::new().span(&map.span).span(&packed).maybe(bias);
         let args = args.span(output).i32(int(g.output.c));
-        // SAFETY: the kernel reads the map where positions of the output look at it, the packed
-        // weights and one bias a channel, and writes the output's positions × channels.
-        unsafe {
-            let version = self.of_maps(&from, g.output.c);
-            let launch = tiles(version, g.positions(), g.output.c, 1);
-            let kernel = &FORWARD[version.kernel(from.in_steps())];
-            self.device.launch(kernel, launch, self.gather(args, &from))
+        let version = self.of_maps(&from, g.output.c);
+        for part in FORWARD.parts(version, g.output.c, from.in_halves()) {
+            let args = self.gather(args.clone().i32(int(part.first)), &from);
+            let launch = part.launch(g.positions(), 1);
+            // SAFETY: the kernel reads the map where positions of the output look at it, the packed
+            // weights and one bias a channel, and writes the output's positions × its part of the channels.
+            unsafe { self.device.launch(part.kernel, launch, args)? };
         }
+        Ok(())
     }
 
     /// The gradient with respect to the input.
-    pub(crate) fn input_gradient(
+    fn input_gradient(
         &self,
-        output_grad: &Span,
+        output_grad: &Map,
         weight: &Span,
         input_grad: &Span,
-        scratch: &Span,
+        mut room: Room<'_>,
     ) -> Result<(), DeviceError> {
         let g = &self.geometry;
-        let packed = scratch.slice(0..g.weights());
-        self.pack(weight, &packed, true)?;
+        let packed = self.pack(weight, output_grad.dims.c, true, &mut room)?;
         let (positions, padding, to) = match g.reflects() {
             true => {
-                let from = g.weights().next_multiple_of(4);
-                let to = scratch.slice(from..from + g.padded().len());
+                let to = room.take(g.padded().len());
                 (g.padded(), Padding::Zero(0), to)
             }
             false => (
@@ -206,21 +207,19 @@ impl Convolution<'_> {
         };
         let from = Gather {
             map: output_grad,
-            dims: g.output,
             positions,
             padding,
         };
-        let args = Args::new().span(from.map).span(&packed).span(&to);
+        let args = Args::new().span(&output_grad.span).span(&packed).span(&to);
         let args = args.i32(int(g.input.c));
-        // SAFETY: as for the output, with the gradient of the output as the map and the positions of
-        // the (padded) input.
-        unsafe {
-            let rows = positions.n * positions.area();
-            let version = self.of_maps(&from, g.input.c);
-            let launch = tiles(version, rows, g.input.c, 1);
-            let kernel = &INPUT_GRADIENT[version.kernel(from.in_steps())];
-            self.device
-                .launch(kernel, launch, self.gather(args, &from))?;
+        let rows = positions.n * positions.area();
+        let version = self.of_maps(&from, g.input.c);
+        for part in INPUT_GRADIENT.parts(version, g.input.c, from.in_halves()) {
+            let args = self.gather(args.clone().i32(int(part.first)), &from);
+            let launch = part.launch(rows, 1);
+            // SAFETY: as for the output, with the gradient of the output as the map and the positions of
+            // the (padded) input.
+            unsafe { self.device.launch(part.kernel, launch, args)? };
         }
         match g.reflects() {
             true => self.fold(&to, input_grad),
@@ -242,50 +241,57 @@ impl Convolution<'_> {
     }
 
     /// Adds the gradient with respect to the weights.
-    pub(crate) fn weight_gradient(
+    fn weight_gradient(
         &self,
         x: &Span,
-        output_grad: &Span,
+        output_grad: &Map,
         weight_grad: &Span,
-        scratch: &Span,
+        mut room: Room<'_>,
     ) -> Result<(), DeviceError> {
         let g = &self.geometry;
         let chosen = || Version::of_weights(self.precision, g);
         let version = self.version.unwrap_or_else(chosen);
-        let whole = g.input.c.is_multiple_of(DEPTH) && g.output.c.is_multiple_of(4);
-        let version = version.for_steps(whole);
+        let channels = g.padded_channels(g.input.c, false);
+        let map = self.padded(x, g.input, channels, &mut room)?;
         let shares = g.shares(version);
-        let partials = scratch.slice(0..shares * g.weights());
+        let partials = room.take(shares * g.partial());
         let from = Gather {
-            map: x,
-            dims: g.input,
+            map: &map,
             positions: g.output,
             padding: g.padding,
         };
-        let args = Args::new().span(from.map).span(output_grad);
+        let args = Args::new().span(&map.span).span(&output_grad.span);
         let args = args.span(&partials).i32(int(g.output.c));
-        let args = args.i32(int(g.share(version)));
-        let args = match version {
-            Version::V1 | Version::V2 | Version::V2Tf32 => args,
-            Version::V3Narrow | Version::V3Wide => g.apart(args),
-        };
+        let args = args.i32(int(output_grad.dims.c));
+        // Halves of steps make no difference to sums over positions.
+        for part in WEIGHT_GRADIENT.parts(version, g.output.c, true) {
+            let args = args.clone().i32(int(part.first));
+            let args = args.i32(int(g.share(version)));
+            let args = match version {
+                Version::V1 | Version::V2 | Version::V2Tf32 => args,
+                Version::V3Narrow | Version::V3Wide => g.apart(args),
+            };
+            let launch = part.launch(g.padded_fan_in(), shares);
+            // SAFETY: block z writes its part of the z-th partial result, of which there are `shares`; the
+            // kernels read the map where positions of the output look at it, and the gradient of these.
+            unsafe {
+                self.device
+                    .launch(part.kernel, launch, self.gather(args, &from))?;
+            }
+        }
         let sum = Args::new().span(&partials).span(weight_grad);
         let sum = sum.i32(int(shares)).i32(int(g.output.c));
-        let sum = sum.i32(int(g.input.c)).i32(int(g.kernel * g.kernel));
-        // SAFETY: block z writes the z-th partial result, of which there are `shares`; the kernels
-        // read the map where positions of the output look at it, and touch every weight's gradient.
+        let sum = sum.i32(int(g.input.c)).i32(int(channels));
+        // SAFETY: the kernel reads the partial results and touches every weight's gradient.
         unsafe {
-            let launch = tiles(version, g.fan_in(), g.output.c, shares);
-            let kernel = &WEIGHT_GRADIENT[version.kernel(whole)];
-            self.device
-                .launch(kernel, launch, self.gather(args, &from))?;
             let launch = Launch::over(g.weights());
+            let sum = sum.i32(int(g.kernel * g.kernel));
             self.device.launch(&ADD_PARTIALS, launch, sum)
         }
     }
 
     /// Adds the gradient with respect to the bias.
-    pub(crate) fn bias_gradient(
+    fn bias_gradient(
         &self,
         output_grad: &Span,
         bias_grad: &Span,
@@ -314,29 +320,22 @@ impl Convolution<'_> {
 
     /// Every gradient that is asked for.
     pub(crate) fn gradients(&self, cx: &device::Backward<'_>) -> Result<(), DeviceError> {
+        if cx.input_grads[0].is_none() && cx.param_grads.is_none() {
+            return Ok(());
+        }
+        let (of, mut room) = (self.geometry.output, Room::new(cx.scratch));
+        let map = self.padded(cx.output_grad, of, self.channels(of), &mut room)?;
         if let Some(grad) = &cx.input_grads[0] {
-            self.input_gradient(cx.output_grad, &cx.params[0], grad, cx.scratch)?;
+            self.input_gradient(&map, &cx.params[0], grad, room.clone())?;
         }
         let Some([weight, bias @ ..]) = cx.param_grads else {
             return Ok(());
         };
-        self.weight_gradient(&cx.inputs[0], cx.output_grad, weight, cx.scratch)?;
+        self.weight_gradient(&cx.inputs[0], &map, weight, room)?;
         match bias {
             [bias] => self.bias_gradient(cx.output_grad, bias, cx.scratch),
             _ => Ok(()),
         }
-    }
-}
-
-/// One block for each tile of a result of rows × columns, `layers` times.
-fn tiles(version: Version, rows: usize, columns: usize, layers: usize) -> Launch {
-    Launch {
-        grid: [
-            rows.div_ceil(ROWS) as u32,
-            columns.div_ceil(version.columns()) as u32,
-            layers as u32,
-        ],
-        ..Launch::linear(1, Launch::THREADS)
     }
 }
 

@@ -7,6 +7,8 @@ mod fourier;
 mod geometry;
 mod lanes;
 mod reference;
+mod room;
+mod tiles;
 mod version;
 mod winograd;
 
@@ -265,6 +267,16 @@ pub fn cases() -> Vec<Case> {
         case(dims(2, 7, 6, 64), 97, 1, 2, Zero(0)),
         case(dims(2, 5, 6, 96), 128, 3, 2, Reflect(1)),
         case(dims(1, 7, 7, 32), 64, 5, 3, Zero(2)),
+        // Channels that a device pads to fours or to half steps of depth, and few of the output (or of the input,
+        // for its gradient): some as the only tile of a row of tiles, some as its last.
+        case(dims(1, 4, 5, 129), 131, 3, 1, Reflect(1)),
+        case(dims(1, 6, 5, 131), 130, 3, 2, Reflect(1)),
+        case(dims(2, 5, 4, 130), 129, 1, 2, Zero(0)),
+        case(dims(2, 4, 4, 131), 16, 3, 2, Zero(1)),
+        case(dims(2, 8, 7, 3), 64, 3, 1, Zero(1)),
+        case(dims(2, 9, 8, 64), 1, 3, 2, Reflect(1)),
+        case(dims(1, 5, 4, 144), 80, 3, 1, Zero(1)),
+        case(dims(1, 4, 5, 64), 192, 1, 1, Zero(0)),
     ]
 }
 

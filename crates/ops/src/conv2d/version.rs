@@ -11,6 +11,8 @@ use viewmaker_device::Device;
 pub(super) const ROWS: usize = 128;
 /// Elements of depth that a block multiplies at a time.
 pub(super) const DEPTH: usize = 32;
+/// Channels in front of which a map begins at a multiple of 16 bytes at every position.
+const ALIGNED: usize = 4;
 /// Blocks that fill a card; a function of the shapes alone cuts long sums into as many.
 const BLOCKS: usize = 264;
 /// Fewer blocks leave some multiprocessors of a card without any.
@@ -26,16 +28,16 @@ const PARTIALS: usize = 32 << 20;
 pub enum Version {
     /// Plain products in single precision.
     V1,
-    /// Tensor cores, operands in bfloat16: tiles of 128 × 64 results.
+    /// Tensor cores, operands in bfloat16: tiles of 128 × 64 results, whatever is left of them at the last
+    /// column.
     V2,
     /// The same in TF32.
     V2Tf32,
     /// Tensor cores with fragments loaded eight rows at once and two steps in shared memory: tiles of
     /// 128 × 64 results.
     V3Narrow,
-    /// The same with tiles of 128 × 128, where the channels of the map that patches are taken from are a
-    /// multiple of 32 (and for the gradient of the weights those of the output one of 4); narrow tiles
-    /// elsewhere.
+    /// The same with tiles of 128 × 128, where the channels of the map that patches are taken from are, or
+    /// can be made, a multiple of 16; narrow tiles elsewhere.
     V3Wide,
 }
 
@@ -74,28 +76,7 @@ impl Version {
         self.precision().runs_on(device)
     }
 
-    /// What computes where operands are read in `whole` steps, or are not.
-    pub(super) const fn for_steps(self, whole: bool) -> Self {
-        match self {
-            Self::V3Wide if !whole => Self::V3Narrow,
-            other => other,
-        }
-    }
-
-    /// Which kernel of a pass this is: v1, v2, then v3 for any operands, in narrow and wide tiles for those
-    /// of whole steps, and v2 in TF32.
-    pub(super) const fn kernel(self, whole: bool) -> usize {
-        match self.for_steps(whole) {
-            Self::V1 => 0,
-            Self::V2 => 1,
-            Self::V3Narrow if !whole => 2,
-            Self::V3Narrow => 3,
-            Self::V3Wide => 4,
-            Self::V2Tf32 => 5,
-        }
-    }
-
-    /// Columns of the result that a block computes.
+    /// Columns of the result that a block computes, where there are so many.
     pub(super) const fn columns(self) -> usize {
         match self {
             Self::V1 | Self::V2 | Self::V2Tf32 | Self::V3Narrow => 64,
@@ -103,9 +84,10 @@ impl Version {
         }
     }
 
-    /// Blocks for a result of rows × columns.
+    /// Blocks for a result of rows × columns, without those for fewer columns than a tile has.
     const fn tiles(self, rows: usize, columns: usize) -> usize {
-        rows.div_ceil(ROWS) * columns.div_ceil(self.columns())
+        let across = columns / self.columns();
+        rows.div_ceil(ROWS) * if across == 0 { 1 } else { across }
     }
 
     /// What computes `channels` of a map at so many positions.
@@ -119,25 +101,54 @@ impl Version {
         Self::of(precision, geometry.output.c, tiles * cuts)
     }
 
-    /// On tensor cores, wide tiles read their operands half as often. They must not compute more columns
-    /// beyond the last one than narrow ones would, and must be enough for a card.
+    /// On tensor cores, wide tiles read their operands half as often. They must be enough for a card; what
+    /// is left at the last column is cut into narrower ones in any case.
     const fn of(precision: Precision, columns: usize, wide_blocks: usize) -> Self {
-        let no_waste = columns.div_ceil(Self::V3Narrow.columns()).is_multiple_of(2);
         match precision {
             Precision::F32 => Self::V1,
             Precision::Tf32 => Self::V2Tf32,
-            Precision::Bf16 if no_waste && wide_blocks >= FEW => Self::V3Wide,
+            Precision::Bf16 if columns > Self::V3Narrow.columns() && wide_blocks >= FEW => {
+                Self::V3Wide
+            }
             Precision::Bf16 => Self::V3Narrow,
         }
     }
 }
 
 impl Geometry {
+    /// Channels of a map on its way to the products, zeros behind those that it has: four neighbours in
+    /// depth are then channels of one position, and begin at a multiple of 16 bytes.
+    ///
+    /// With `halves`, at most an eighth more makes half a step of depth lie within one tap, so that
+    /// positions are looked up once a tap. Maps of one tap gain nothing by that.
+    pub(super) const fn padded_channels(&self, channels: usize, halves: bool) -> usize {
+        let aligned = channels.next_multiple_of(ALIGNED);
+        let whole = channels.next_multiple_of(DEPTH / 2);
+        let one_tap = self.kernel == 1 && aligned == channels;
+        match halves && !one_tap && whole - channels <= channels / 8 {
+            true => whole,
+            false => aligned,
+        }
+    }
+
+    /// (tap, channel) of the weight gradient, whose products read the input in fours.
+    pub(super) const fn padded_fan_in(&self) -> usize {
+        self.kernel * self.kernel * self.padded_channels(self.input.c, false)
+    }
+
+    /// Elements of a partial result of the weight gradient.
+    pub(super) const fn partial(&self) -> usize {
+        self.padded_fan_in() * self.output.c
+    }
+
     /// Tiles of the weight gradient, and into how many sums each may be cut at most.
     fn cuts(&self, version: Version) -> (usize, usize) {
-        let fitting = (PARTIALS / self.weights()).max(1);
+        let fitting = (PARTIALS / self.partial()).max(1);
         let most = self.positions().div_ceil(SHORTEST).min(fitting);
-        (version.tiles(self.fan_in(), self.output.c), most.max(1))
+        (
+            version.tiles(self.padded_fan_in(), self.output.c),
+            most.max(1),
+        )
     }
 
     /// Positions that a block of the weight gradient sums, in whole steps of depth.
@@ -184,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn wide_tiles_waste_nothing_and_fill_a_card() {
+    fn wide_tiles_fill_a_card() {
         use Version::{V3Narrow, V3Wide};
         for (input, out, kernel, want) in [
             // 512 · 64 positions are 256 rows of tiles.
             (Dims::new(512, 8, 8, 256), 128, 3, (V3Wide, V3Wide)),
             (Dims::new(512, 8, 8, 256), 64, 3, (V3Narrow, V3Narrow)),
-            // 129 channels are two wide tiles, but three narrow ones.
-            (Dims::new(512, 8, 8, 256), 129, 3, (V3Narrow, V3Narrow)),
+            (Dims::new(512, 8, 8, 256), 129, 3, (V3Wide, V3Wide)),
+            (Dims::new(512, 8, 8, 256), 65, 3, (V3Wide, V3Wide)),
             // 4 × 4 wide blocks of the output, 36 × 4 of the weight gradient.
             (Dims::new(32, 4, 4, 512), 512, 3, (V3Narrow, V3Wide)),
             (Dims::new(32, 1, 1, 512), 128, 1, (V3Narrow, V3Narrow)),
@@ -214,20 +225,30 @@ mod tests {
     fn working_memory_is_enough_for_every_version() {
         let g = same_size(Dims::new(64, 16, 16, 64), 128, 3);
         for version in Version::ALL {
-            let partials = g.shares(version) * g.weights();
+            let partials = g.shares(version) * g.partial();
             assert!(partials <= g.device_scratch_len(), "{version}");
         }
         assert!(g.shares(Version::V3Wide) > g.shares(Version::V3Narrow));
     }
 
     #[test]
-    fn wide_tiles_need_whole_steps() {
-        let kernels = |whole| Version::ALL.map(|version| version.kernel(whole));
-        assert_eq!(kernels(true), [0, 1, 5, 3, 4]);
-        assert_eq!(kernels(false), [0, 1, 5, 2, 2]);
-        assert_eq!(Version::V3Wide.for_steps(true), Version::V3Wide);
-        assert_eq!(Version::V3Wide.for_steps(false), Version::V3Narrow);
-        assert_eq!(Version::V2.for_steps(false), Version::V2);
+    fn maps_are_padded_to_fours_or_halves_of_a_step() {
+        let input = Dims::new(1, 9, 9, 1);
+        let padded = |kernel, channels, halves| {
+            same_size(input, 1, kernel).padded_channels(channels, halves)
+        };
+        for channels in [1, 3, 4, 32, 129, 131, 132, 512] {
+            assert_eq!(
+                padded(3, channels, false),
+                channels.next_multiple_of(4),
+                "{channels}"
+            );
+        }
+        // 30 channels would have to grow by more than 3, 100 by 12.
+        let halves = [3, 30, 100, 129, 130, 131, 132, 144].map(|c| padded(3, c, true));
+        assert_eq!(halves, [4, 32, 112, 144, 144, 144, 144, 144]);
+        let one_tap = [30, 100, 131].map(|c| padded(1, c, true));
+        assert_eq!(one_tap, [32, 100, 144]);
     }
 
     #[test]
