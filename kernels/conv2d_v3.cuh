@@ -154,18 +154,27 @@ struct TapRows {
         for (int j = 0; j < ROWS / 64; ++j) from[j] = place<TRANSPOSED>(patches, at[j], tap_y, tap_x);
     }
     __device__ __forceinline__ Panel::Share fetch(int) {
+        if (channel == patches.channels) next_tap();
         Panel::Share share;
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            if (channel == patches.channels) next_tap();
-#pragma unroll
-            for (int j = 0; j < ROWS / 64; ++j) {
-                u64 first = u64(from[j]) * u64(patches.channels) + u64(channel + Panel::depth());
-                share.value[j][half] = four_if(from[j] >= 0, patches.map + first);
-            }
-            channel += DEPTH / 2;
+        take(share, 0, 0);
+        channel += DEPTH / 2;
+        if (channel == patches.channels) {
+            next_tap();
+            take(share, 1, 0);
+        } else {
+            // Where the first half began is known already.
+            take(share, 1, DEPTH / 2);
         }
+        channel += DEPTH / 2;
         return share;
+    }
+    // Half a step from `channel` on, which lies `behind` channels behind a known one.
+    __device__ __forceinline__ void take(Panel::Share& share, int half, int behind) const {
+#pragma unroll
+        for (int j = 0; j < ROWS / 64; ++j) {
+            u64 first = u64(from[j]) * u64(patches.channels) + u64(channel - behind + Panel::depth());
+            share.value[j][half] = four_if(from[j] >= 0, patches.map + first + behind);
+        }
     }
     // Behind the last tap there may be half a step of zeros.
     __device__ __forceinline__ void next_tap() {
