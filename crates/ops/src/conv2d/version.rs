@@ -11,7 +11,7 @@ use viewmaker_device::Device;
 pub(super) const ROWS: usize = 128;
 /// Elements of depth that a block multiplies at a time.
 pub(super) const DEPTH: usize = 32;
-/// Channels in front of which a map begins at a multiple of 16 bytes at every position.
+/// With a multiple of so many channels, every position of a map begins at a multiple of 16 bytes.
 const ALIGNED: usize = 4;
 /// Blocks that fill a card; a function of the shapes alone cuts long sums into as many.
 const BLOCKS: usize = 264;
@@ -26,10 +26,9 @@ const PARTIALS: usize = 32 << 20;
 /// version also against the bits of the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// Plain products in single precision.
+    /// Plain products in single precision: tiles of 128 × 64 results, narrow ones for few last columns.
     V1,
-    /// Tensor cores, operands in bfloat16: tiles of 128 × 64 results, whatever is left of them at the last
-    /// column.
+    /// Tensor cores, operands in bfloat16: tiles of 128 × 64 results, also at the last column.
     V2,
     /// The same in TF32.
     V2Tf32,
