@@ -60,18 +60,25 @@ __device__ __forceinline__ float weight(int query, int key, float logit, const u
     return expf(logit - log_sums[query]);
 }
 
+// The larger of two absolute values; not a number is above all, where fmaxf would lose it.
+struct LargestOrNan {
+    __device__ __forceinline__ static float combine(float a, float b) { return b > a || b != b ? b : a; }
+};
+
 // unit = z/|z| and 1/|z|, both 0 for rows without a direction (largest component below the square root
-// of the smallest normal number). One warp for a row. Scaled by the largest component, no square
-// overflows.
+// of the smallest normal number), and both NaN for a row with a component that is. One warp for a row.
+// Scaled by the largest component, no square overflows.
 extern "C" __global__ void normalise(const float* z, float* unit, float* inverse_lengths, int rows, int dim) {
     int row = int(thread_number() / WARP_SIZE);
     if (row >= rows) return;
     const float* from = z + u64(row) * u64(dim);
     float* to = unit + u64(row) * u64(dim);
     float largest = 0.0f;
-    for (int d = lane_index(); d < dim; d += WARP_SIZE) largest = fmaxf(largest, fabsf(from[d]));
-    largest = warp_max(largest);
-    bool has_direction = largest >= 1.0842022e-19f;
+    for (int d = lane_index(); d < dim; d += WARP_SIZE) {
+        largest = LargestOrNan::combine(largest, fabsf(from[d]));
+    }
+    largest = warp_reduce<LargestOrNan>(largest);
+    bool has_direction = !(largest < 1.0842022e-19f);
     float squares = 0.0f;
     for (int d = lane_index(); d < dim; d += WARP_SIZE) {
         float x = has_direction ? from[d] / largest : 0.0f;
@@ -140,7 +147,7 @@ extern "C" __global__ void forward_v1(const float* unit, const unsigned* positiv
         }
     }
     float top = block_max(others.largest);
-    float scaled = others.sum > 0.0f ? others.sum * expf(others.largest - top) : 0.0f;
+    float scaled = others.is_empty() ? 0.0f : others.sum * expf(others.largest - top);
     float sum = block_sum(scaled);
     if (threadIdx.x == 0) {
         LogSum all = {top, sum};

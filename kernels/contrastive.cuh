@@ -4,7 +4,8 @@
 // A query whose positives do not meet it in a tile.
 constexpr int NO_POSITIVE = -1;
 
-// The logarithm of a sum of exponentials, while its terms arrive.
+// The logarithm of a sum of exponentials, while its terms arrive. A term that is not a number makes the sum
+// one as well, whatever the largest term says: fmaxf forgets it.
 struct LogSum {
     float largest;
     float sum;
@@ -21,12 +22,15 @@ struct LogSum {
     }
 
     __device__ __forceinline__ static LogSum combine(LogSum a, LogSum b) {
+        if (a.is_empty() && b.is_empty()) return none();
         float top = fmaxf(a.largest, b.largest);
-        if (top == Max::identity()) return none();
         return {top, a.sum * expf(a.largest - top) + b.sum * expf(b.largest - top)};
     }
 
-    __device__ __forceinline__ float value() const { return sum > 0.0f ? largest + logf(sum) : Max::identity(); }
+    // No term vanishes: the largest one adds 1.
+    __device__ __forceinline__ bool is_empty() const { return sum == 0.0f; }
+
+    __device__ __forceinline__ float value() const { return is_empty() ? Max::identity() : largest + logf(sum); }
 };
 
 // Writes what the forward pass knows of a query from the logit of its positive and the logarithm of the

@@ -8,7 +8,7 @@ __device__ __forceinline__ double warp_sum_of_doubles(double value) {
     return value;
 }
 
-// out = x/|x| for every row; a row of zeros gives zeros. One warp a row; no square overflows in double
+// out = x/|x| for every row; a row of zeros gives zeros, one with NaN gives NaN. One warp a row; no square overflows in double
 // precision.
 extern "C" __global__ void l2_normalise(const float* x, float* out, int rows, int columns) {
     int row = int(thread_number() / WARP_SIZE);
@@ -18,10 +18,10 @@ extern "C" __global__ void l2_normalise(const float* x, float* out, int rows, in
     double squares = 0.0;
     for (int i = lane_index(); i < columns; i += WARP_SIZE) squares += double(x[i]) * double(x[i]);
     double length = sqrt(warp_sum_of_doubles(squares));
-    for (int i = lane_index(); i < columns; i += WARP_SIZE) out[i] = length > 0.0 ? float(double(x[i]) / length) : 0.0f;
+    for (int i = lane_index(); i < columns; i += WARP_SIZE) out[i] = length == 0.0 ? 0.0f : float(double(x[i]) / length);
 }
 
-// out = (g − y ⟨y, g⟩)/|x|, 0 where |x| is below the smallest normal number, and never infinite.
+// out = (g − y ⟨y, g⟩)/|x|, 0 where |x| is below the smallest normal number, NaN where it is, and never infinite.
 extern "C" __global__ void l2_normalise_gradient(const float* x, const float* grad, float* out, int rows,
                                                  int columns) {
     int row = int(thread_number() / WARP_SIZE);
@@ -36,7 +36,7 @@ extern "C" __global__ void l2_normalise_gradient(const float* x, const float* gr
     }
     double length = sqrt(warp_sum_of_doubles(squares));
     along = warp_sum_of_doubles(along);
-    bool has_direction = length >= 1.1754943508222875e-38;
+    bool has_direction = !(length < 1.1754943508222875e-38);
     for (int i = lane_index(); i < columns; i += WARP_SIZE) {
         double value = has_direction ? (double(grad[i]) - double(x[i]) / length * (along / length)) / length : 0.0;
         constexpr double LARGEST = 3.4028234663852886e38;
@@ -162,7 +162,7 @@ extern "C" __global__ void attention_weights(const float* qkv, const float* pres
         out[j] = seen[j] > 0.0f ? expf(out[j] - largest) : 0.0f;
         sum += out[j];
     }
-    for (int j = 0; j < positions; ++j) out[j] = sum > 0.0f ? out[j] / sum : 0.0f;
+    for (int j = 0; j < positions; ++j) out[j] = sum == 0.0f ? 0.0f : out[j] / sum;
 }
 
 // out = Σ weights · values. One thread an element.

@@ -3,7 +3,7 @@
 //! Products in bfloat16 and TF32 are compared on numbers that these hold exactly, so that only their sums,
 //! which are in single precision, can differ: the tolerance stays that of the case.
 
-use super::run::{Gradients, Results, Wanted, reference, starts};
+use super::run::{Gradients, Results, Wanted, reference, run_f32, starts};
 use super::{Case, Measure, Sample, cases, compare, same_bits};
 use crate::conv2d::Version;
 use crate::device::{Again, Backward, Forward, Precision};
@@ -349,4 +349,46 @@ fn cuda_normalisations_conform_wherever_their_numbers_begin() {
     assert!(cases().iter().filter(in_fours).count() > 3);
     conforms((Precision::F32, None, 1), normalises, check);
     is_free_of_races((Precision::F32, None, 1), normalises);
+}
+
+/// An input that is NaN is a network that has diverged: whatever is NaN on the processor must be on a device.
+#[test]
+fn cuda_rows_do_not_hide_nan() {
+    for device in Device::present() {
+        for op in ["l2_normalize", "attention"] {
+            let all = cases();
+            let of_op = all.iter().filter(|case| case.op.name() == op);
+            let seen: usize = of_op.map(|case| nan_of(case, &device)).sum();
+            assert!(seen > 0, "{op}: nothing on the processor is NaN");
+        }
+    }
+}
+
+/// How much of output and gradient of a case is NaN when the first element or all of its input is.
+fn nan_of(case: &Case, device: &Device) -> usize {
+    let kernels = Kernels {
+        device,
+        precision: Precision::F32,
+        convolution: None,
+        before: 0,
+    };
+    let mut seen = 0;
+    for count in [1, usize::MAX] {
+        let mut sample = Sample::new(case).expect("a sample");
+        let input = sample.inputs[0].iter_mut();
+        input.take(count).for_each(|x| *x = f32::NAN);
+        let wanted = Wanted::all(case);
+        let want = run_f32(case, &sample, &[], &wanted, 1);
+        let got = run(case, &sample, &[], &wanted, kernels).expect("results");
+        let numbers = |results: &Results<f32>| {
+            let gradient = results.gradients.inputs[0].as_deref();
+            [&results.output, gradient.unwrap_or_default()].concat()
+        };
+        for (i, (want, got)) in numbers(&want).iter().zip(numbers(&got)).enumerate() {
+            let hidden = want.is_nan() && !got.is_nan();
+            assert!(!hidden, "{device:?} {}: {got} at {i}", case.name);
+            seen += usize::from(want.is_nan());
+        }
+    }
+    seen
 }

@@ -5,7 +5,7 @@ use super::*;
 use viewmaker_device::{Device, DeviceError, Span};
 
 /// The versions that the device can execute; what it cannot is said.
-fn versions(device: &Device) -> impl Iterator<Item = Version> {
+pub(super) fn versions(device: &Device) -> impl Iterator<Item = Version> {
     Version::ALL.into_iter().filter(|version| {
         let runs = version.runs_on(device);
         if !runs {
@@ -19,11 +19,11 @@ fn versions(device: &Device) -> impl Iterator<Item = Version> {
 }
 
 /// What a device computes of a loss.
-struct Found {
-    loss: f32,
-    gradient: Vec<f32>,
+pub(super) struct Found {
+    pub(super) loss: f32,
+    pub(super) gradient: Vec<f32>,
     /// The derivative with respect to the log of the scale, where no rows are constants.
-    of_scale: Option<f32>,
+    pub(super) of_scale: Option<f32>,
 }
 
 impl Found {
@@ -40,7 +40,7 @@ impl Found {
 
 /// Loss, gradient and derivative of the scale on `device`, in memory that is full of NaN beforehand. The
 /// gradient must be that of a backward pass without the scale, to the bit.
-fn compute(
+pub(super) fn compute(
     device: &Device,
     version: Version,
     contrast: &Contrast,

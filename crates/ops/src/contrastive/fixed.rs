@@ -78,7 +78,11 @@ fn inverse_sums(contrast: &Contrast, saved: &Saved) -> Vec<f32> {
     let queries = saved.log_sum.iter().map(|log_sum| {
         let inverse = (shift - log_sum).exp() as f32;
         // A query without any key but its positive weighs nothing else.
-        if inverse.is_finite() { inverse } else { 0.0 }
+        if inverse == f32::INFINITY {
+            0.0
+        } else {
+            inverse
+        }
     });
     let others = std::iter::repeat_n(0.0, contrast.rows - contrast.queries());
     queries.chain(others).collect()

@@ -30,6 +30,8 @@ mod cuda_tests;
 #[cfg(test)]
 mod family_tests;
 #[cfg(test)]
+mod nan_tests;
+#[cfg(test)]
 mod tests;
 
 pub use device::{OnDevice, Version};

@@ -100,6 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn nan_is_not_hidden() {
+        for x in [[f32::NAN, 0.0, 0.0], [1.0, f32::NAN, 2.0], [f32::NAN; 3]] {
+            let (y, gx) = run(&x, &[1.0, 2.0, 3.0]);
+            assert!(y.iter().chain(&gx).all(|x| x.is_nan()), "{y:?} {gx:?}");
+        }
+    }
+
+    #[test]
     fn refuses_maps() {
         assert!(L2Normalize.output(&[Dims::new(1, 2, 1, 3)]).is_err());
     }
