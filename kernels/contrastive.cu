@@ -12,44 +12,11 @@
 // Versions, each the measure of the next one:
 //   v1  one block for a row; whole rows are read for every similarity
 //   v2  tiles of 64 × 64 similarities in registers, operands through shared memory
-//   v3  the same on tensor cores: operands in bfloat16, sums in single precision
+//   v3  tiles on tensor cores: operands in bfloat16, sums in single precision
 #include "common.cuh"
 #include "contrastive.cuh"
+#include "contrastive_v3.cuh"
 #include "mma.cuh"
-
-// Which queries look at which keys. Made of parameters, it stays where they are.
-struct Look {
-    int queries, split;
-    int first_key, last_key, second_first, second_last;
-
-    __device__ __forceinline__ int first(int query) const { return query < split ? first_key : second_first; }
-    __device__ __forceinline__ int last(int query) const {
-        return query < split ? last_key : query < queries ? second_last : 0;
-    }
-    __device__ __forceinline__ bool asks(int query, int key) const {
-        return query < queries && first(query) <= key && key < last(query);
-    }
-    // The keys that some of count queries from query0 on look at, as one range.
-    __device__ __forceinline__ int first_of(int query0, int count) const {
-        bool both = query0 < split && split < queries && split < query0 + count;
-        return both ? min(first_key, second_first) : first(query0);
-    }
-    __device__ __forceinline__ int last_of(int query0, int count) const {
-        bool both = query0 < split && split < queries && split < query0 + count;
-        return both ? max(last_key, second_last) : last(query0);
-    }
-    // Whether one of count rows from row0 on looks at one of those from column0 on.
-    __device__ __forceinline__ bool meets(int row0, int column0, int count) const {
-        bool early = row0 < split && first_key < column0 + count && column0 < last_key;
-        bool late = split < row0 + count && row0 < queries && second_first < column0 + count && column0 < second_last;
-        return early || late;
-    }
-};
-
-// What a query does not look at, beside its positive.
-__device__ __forceinline__ bool is_other(int query, int key, int positive, int excluded) {
-    return key != positive && !(excluded != 0 && key == query);
-}
 
 // The derivative of a query's loss with respect to its logit with a key.
 __device__ __forceinline__ float weight(int query, int key, float logit, const unsigned* positives,
@@ -335,7 +302,7 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
         for (int j = 0; j < WIDE; ++j) sums[i][j] = 0.0f;
     }
     for (int column0 = 0; column0 < rows; column0 += TILE) {
-        if (!look.meets(row0, column0, TILE) && !look.meets(column0, row0, TILE)) continue;
+        if (!look.meets(row0, TILE, column0, TILE) && !look.meets(column0, TILE, row0, TILE)) continue;
         float logits[EACH][EACH];
         similarities_of_tile(unit, rows, dim, row0, column0, operands, logits);
 #pragma unroll
@@ -388,15 +355,7 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
 
 // v3 ------------------------------------------------------------------------------------------------
 //
-// A block has four warps and 64 rows; each warp computes 16 rows and all 64 columns of a tile. Rows are
-// words of two bfloat16, `words` of them, which is a multiple of 8; missing components are 0.
-
-constexpr int WARPS = 4;
-constexpr int WARP_ROWS = TILE / WARPS;    // rows of a warp
-constexpr int TILES = TILE / 8;            // products of 8 columns that make up a tile
-constexpr int CHUNK_WORDS = 32;            // words of a row that are in shared memory at a time
-constexpr int PITCH = CHUNK_WORDS + 4;     // a warp's reads of 8 rows × 4 words hit 32 banks
-constexpr int STEPS = CHUNK_WORDS / 8;     // products of 16 components in a chunk
+// contrastive_v3.cuh, in blocks of 64 rows, and of 128 for many rows of up to 128 components.
 
 // words[row][i] = components 2i and 2i + 1 of a unit row. One thread a word.
 extern "C" __global__ void round_rows(const float* unit, unsigned* halves, int rows, int dim, int words) {
@@ -410,179 +369,44 @@ extern "C" __global__ void round_rows(const float* unit, unsigned* halves, int r
     }
 }
 
-struct HalfOperands {
-    unsigned rows[TILE][PITCH];
-    unsigned columns[TILE][PITCH];
-};
-
-__device__ __forceinline__ void load_words(const unsigned* halves, int first, int count, int words, int chunk,
-                                           unsigned (*to)[PITCH]) {
-    for (int i = int(threadIdx.x); i < TILE * CHUNK_WORDS; i += WARPS * WARP_SIZE) {
-        int row = i / CHUNK_WORDS, word = i % CHUNK_WORDS;
-        bool inside = first + row < count && chunk + word < words;
-        to[row][word] = inside ? halves[u64(first + row) * u64(words) + u64(chunk + word)] : 0u;
-    }
-}
-
-// The similarities of this warp's 16 rows with the 64 columns of a tile, as results of products: those of
-// columns 8j .. 8j + 8 in similarities[j]. All threads of the block must call it.
-__device__ __forceinline__ void similarities_on_tensor_cores(const unsigned* halves, int count, int words, int row0,
-                                                             int column0, HalfOperands& operands,
-                                                             float (&similarities)[TILES][4]) {
-    int group = lane_index() / 4, pair = lane_index() % 4, row = warp_index() * WARP_ROWS + group;
-#pragma unroll
-    for (int j = 0; j < TILES; ++j) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) similarities[j][i] = 0.0f;
-    }
-    for (int chunk = 0; chunk < words; chunk += CHUNK_WORDS) {
-        __syncthreads();
-        load_words(halves, row0, count, words, chunk, operands.rows);
-        load_words(halves, column0, count, words, chunk, operands.columns);
-        __syncthreads();
-#pragma unroll
-        for (int step = 0; step < STEPS; ++step) {
-            int word = 8 * step + pair;
-            unsigned a[4] = {operands.rows[row][word], operands.rows[row + 8][word], operands.rows[row][word + 4],
-                             operands.rows[row + 8][word + 4]};
-#pragma unroll
-            for (int j = 0; j < TILES; ++j) {
-                unsigned b[2] = {operands.columns[8 * j + group][word], operands.columns[8 * j + group][word + 4]};
-                mma_bf16(similarities[j], a, b);
-            }
-        }
-    }
-}
-
-// One block for 64 queries; the four lanes that share two queries combine their sums at the end.
-extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
+// One block for 64 queries.
+extern "C" __global__ void __launch_bounds__(v3::THREADS)
     forward_v3(const unsigned* halves, const unsigned* positives, float* losses, float* log_sums,
                float* positive_weights, int rows, int words, int queries, int split, int first_key, int last_key,
                int second_first, int second_last, int excluded, float inverse_temperature) {
-    __shared__ HalfOperands operands;
-    __shared__ float positive_logits[TILE];
     Look look = {queries, split, first_key, last_key, second_first, second_last};
-    int row0 = int(blockIdx.x) * TILE;
-    int y = warp_index() * WARP_ROWS + lane_index() / 4, x = 2 * (lane_index() % 4);
-    LogSum others[2];
-    int positive[2];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        int query = row0 + y + 8 * half;
-        others[half] = LogSum::none();
-        positive[half] = query < queries ? int(positives[query]) : NO_POSITIVE;
-    }
-    int last = look.last_of(row0, TILE);
-    for (int column0 = look.first_of(row0, TILE); column0 < last; column0 += TILE) {
-        float similarities[TILES][4];
-        similarities_on_tensor_cores(halves, rows, words, row0, column0, operands, similarities);
-#pragma unroll
-        for (int j = 0; j < TILES; ++j) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                int half = i / 2, query = row0 + y + 8 * half, key = column0 + 8 * j + x + i % 2;
-                float logit = similarities[j][i] * inverse_temperature;
-                bool asks = look.asks(query, key);
-                if (asks && key == positive[half]) positive_logits[y + 8 * half] = logit;
-                if (asks && is_other(query, key, positive[half], excluded)) others[half].add(logit);
-            }
-        }
-    }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        for (int distance = 2; distance > 0; distance /= 2) {
-            LogSum other = {__shfl_xor_sync(FULL_WARP, others[half].largest, distance),
-                            __shfl_xor_sync(FULL_WARP, others[half].sum, distance)};
-            bool lower = (lane_index() & distance) == 0;
-            others[half] = lower ? LogSum::combine(others[half], other) : LogSum::combine(other, others[half]);
-        }
-    }
-    __syncthreads();  // the logits of the positives are there
-    if (x == 0) {
-        for (int half = 0; half < 2; ++half) {
-            int query = row0 + y + 8 * half;
-            float rest = others[half].value();
-            if (query < queries && positive[half] == NO_POSITIVE) {
-                log_sums[query] = rest;
-            } else if (query < queries) {
-                float logit = positive_logits[y + 8 * half];
-                finish_query(query, logit, rest, excluded, losses, log_sums, positive_weights);
-            }
-        }
-    }
+    v3::Loss loss = {halves, rows, words, ceil_div(2 * words, v3::CHUNK), look, excluded, inverse_temperature};
+    v3::forward<64>(loss, positives, losses, log_sums, positive_weights);
 }
 
-// A tile's columns as the right side of products: components down, pairs of rows across.
-__device__ __forceinline__ void load_values(const unsigned* halves, int first, int count, int words, int component0,
-                                            unsigned (*to)[PITCH]) {
-    for (int i = int(threadIdx.x); i < TILE / 2 * WIDTH / 2; i += WARPS * WARP_SIZE) {
-        int rows = i / (WIDTH / 2), word = i % (WIDTH / 2), at = component0 / 2 + word;
-        int row = first + 2 * rows;
-        unsigned upper = row < count && at < words ? halves[u64(row) * u64(words) + u64(at)] : 0u;
-        unsigned lower = row + 1 < count && at < words ? halves[u64(row + 1) * u64(words) + u64(at)] : 0u;
-        to[2 * word][rows] = (upper & 0xffffu) | lower << 16;
-        to[2 * word + 1][rows] = upper >> 16 | (lower & 0xffff0000u);
-    }
+// One block for 128 queries of up to 128 components.
+extern "C" __global__ void __launch_bounds__(v3::THREADS)
+    forward_v3_wide(const unsigned* halves, const unsigned* positives, float* losses, float* log_sums,
+                    float* positive_weights, int rows, int words, int queries, int split, int first_key, int last_key,
+                    int second_first, int second_last, int excluded, float inverse_temperature) {
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
+    v3::Loss loss = {halves, rows, words, 1, look, excluded, inverse_temperature};
+    v3::forward<128>(loss, positives, losses, log_sums, positive_weights);
 }
 
-// One block for 64 rows (grid.x) and 128 components (grid.y). The weights of a tile never leave the
-// registers: as results of one product they lie where the next one wants its left side.
-extern "C" __global__ void __launch_bounds__(WARPS * WARP_SIZE)
-    backward_v3(const unsigned* halves, const unsigned* positives, const float* log_sums, const float* positive_weights,
-                float* grad, int rows, int trained, int dim, int words, int queries, int split, int first_key,
-                int last_key, int second_first, int second_last, int excluded, float inverse_temperature) {
-    __shared__ HalfOperands operands;
-    __shared__ unsigned values[WIDTH][PITCH];
+// One block for 64 rows (grid.x) and 128 components (grid.y).
+extern "C" __global__ void __launch_bounds__(v3::THREADS, 2)
+    backward_v3(const unsigned* halves, const unsigned* positives, const float* log_sums,
+                const float* positive_weights, float* grad, int rows, int trained, int dim, int words, int queries,
+                int split, int first_key, int last_key, int second_first, int second_last, int excluded,
+                float inverse_temperature) {
     Look look = {queries, split, first_key, last_key, second_first, second_last};
-    int row0 = int(blockIdx.x) * TILE, component0 = int(blockIdx.y) * WIDTH;
-    int group = lane_index() / 4, pair = lane_index() % 4;
-    int y = warp_index() * WARP_ROWS + group;
-    float sums[WIDTH / 8][4];
-#pragma unroll
-    for (int n = 0; n < WIDTH / 8; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sums[n][i] = 0.0f;
-    }
-    for (int column0 = 0; column0 < rows; column0 += TILE) {
-        if (!look.meets(row0, column0, TILE) && !look.meets(column0, row0, TILE)) continue;
-        float tile[TILES][4];
-        similarities_on_tensor_cores(halves, rows, words, row0, column0, operands, tile);
-        load_values(halves, column0, rows, words, component0, values);
-#pragma unroll
-        for (int j = 0; j < TILES; ++j) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                int row = row0 + y + i / 2 * 8, column = column0 + 8 * j + 2 * pair + i % 2;
-                float logit = tile[j][i] * inverse_temperature, sum = 0.0f;
-                if (look.asks(row, column)) {
-                    sum += weight(row, column, logit, positives, log_sums, positive_weights, excluded);
-                }
-                if (look.asks(column, row)) {
-                    sum += weight(column, row, logit, positives, log_sums, positive_weights, excluded);
-                }
-                tile[j][i] = sum;
-            }
-        }
-        __syncthreads();  // the values are there
-#pragma unroll
-        for (int step = 0; step < TILE / 16; ++step) {
-            unsigned a[4] = {pack_bf16(tile[2 * step][0], tile[2 * step][1]),
-                             pack_bf16(tile[2 * step][2], tile[2 * step][3]),
-                             pack_bf16(tile[2 * step + 1][0], tile[2 * step + 1][1]),
-                             pack_bf16(tile[2 * step + 1][2], tile[2 * step + 1][3])};
-#pragma unroll
-            for (int n = 0; n < WIDTH / 8; ++n) {
-                unsigned b[2] = {values[8 * n + group][8 * step + pair], values[8 * n + group][8 * step + pair + 4]};
-                mma_bf16(sums[n], a, b);
-            }
-        }
-    }
-#pragma unroll
-    for (int n = 0; n < WIDTH / 8; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            int row = row0 + y + i / 2 * 8, component = component0 + 8 * n + 2 * pair + i % 2;
-            if (row < trained && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sums[n][i];
-        }
-    }
+    v3::Loss loss = {halves, rows, words, ceil_div(2 * words, v3::CHUNK), look, excluded, inverse_temperature};
+    v3::backward<64>(loss, {positives, log_sums, positive_weights}, grad, trained, dim);
+}
+
+// One block for 128 rows of up to 128 components.
+extern "C" __global__ void __launch_bounds__(v3::THREADS, 2)
+    backward_v3_wide(const unsigned* halves, const unsigned* positives, const float* log_sums,
+                     const float* positive_weights, float* grad, int rows, int trained, int dim, int words, int queries,
+                     int split, int first_key, int last_key, int second_first, int second_last, int excluded,
+                     float inverse_temperature) {
+    Look look = {queries, split, first_key, last_key, second_first, second_last};
+    v3::Loss loss = {halves, rows, words, 1, look, excluded, inverse_temperature};
+    v3::backward<128>(loss, {positives, log_sums, positive_weights}, grad, trained, dim);
 }

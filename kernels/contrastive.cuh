@@ -1,8 +1,48 @@
 // What a query of a contrastive loss knows of its keys.
 #pragma once
+#include "common.cuh"
 
 // A query whose positives do not meet it in a tile.
 constexpr int NO_POSITIVE = -1;
+
+// Which queries look at which keys. Made of parameters, it stays where they are.
+struct Look {
+    int queries, split;
+    int first_key, last_key, second_first, second_last;
+
+    __device__ __forceinline__ int first(int query) const { return query < split ? first_key : second_first; }
+    __device__ __forceinline__ int last(int query) const {
+        return query < split ? last_key : query < queries ? second_last : 0;
+    }
+    __device__ __forceinline__ bool asks(int query, int key) const {
+        return query < queries && first(query) <= key && key < last(query);
+    }
+    // The keys that some of count queries from query0 on look at, as one range.
+    __device__ __forceinline__ int first_of(int query0, int count) const {
+        bool both = query0 < split && split < queries && split < query0 + count;
+        return both ? min(first_key, second_first) : first(query0);
+    }
+    __device__ __forceinline__ int last_of(int query0, int count) const {
+        bool both = query0 < split && split < queries && split < query0 + count;
+        return both ? max(last_key, second_last) : last(query0);
+    }
+    // Whether one of so many rows from row0 on looks at one of so many from column0 on.
+    __device__ __forceinline__ bool meets(int row0, int rows, int column0, int columns) const {
+        bool early = row0 < split && first_key < column0 + columns && column0 < last_key;
+        bool late = split < row0 + rows && row0 < queries && second_first < column0 + columns && column0 < second_last;
+        return early || late;
+    }
+    // Whether each of them looks at all of those.
+    __device__ __forceinline__ bool all_ask(int row0, int rows, int column0, int columns) const {
+        bool alike = row0 + rows <= split || (split <= row0 && row0 + rows <= queries);
+        return alike && first(row0) <= column0 && column0 + columns <= last(row0);
+    }
+};
+
+// What a query does not look at, beside its positive.
+__device__ __forceinline__ bool is_other(int query, int key, int positive, int excluded) {
+    return key != positive && !(excluded != 0 && key == query);
+}
 
 // The logarithm of a sum of exponentials, while its terms arrive. A term that is not a number makes the sum
 // one as well, whatever the largest term says: fmaxf forgets it.

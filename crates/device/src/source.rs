@@ -81,8 +81,11 @@ sources! {
 
 /// Every `.cuh` file of `kernels/`: what sources may include.
 pub static HEADERS: &[Source] = &[
+    file!("async.cuh"),
     file!("common.cuh"),
     file!("contrastive.cuh"),
+    file!("contrastive_tiles.cuh"),
+    file!("contrastive_v3.cuh"),
     file!("conv2d_v2.cuh"),
     file!("conv2d_v3.cuh"),
     file!("mma.cuh"),

@@ -1,21 +1,42 @@
 //! The kernels of devices against the reference, on every device that is there.
 
+use super::device::Block;
 use super::tests::{embeddings, error, family, hostile, wide};
 use super::*;
 use viewmaker_device::{Device, DeviceError, Span};
 
-/// The versions that the device can execute; what it cannot is said.
-pub(super) fn versions(device: &Device) -> impl Iterator<Item = Version> {
-    Version::ALL.into_iter().filter(|version| {
+/// Kernels that compute a loss.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kernels {
+    version: Version,
+    /// Used by the third version.
+    block: Block,
+}
+
+/// All that the device can execute for rows of `dim` components; what it cannot is said.
+pub(super) fn kernels(device: &Device, dim: usize) -> impl Iterator<Item = Kernels> {
+    let blocks = |version| match version {
+        Version::V1 | Version::V2 => &[Block::Narrow][..],
+        Version::V3 => &[Block::Narrow, Block::Wide],
+    };
+    let runs = |version: &Version| {
         let runs = version.runs_on(device);
         if !runs {
-            println!(
-                "skipped {version:?} on {}: its card is too old",
-                device.name()
-            );
+            let name = device.name();
+            println!("skipped {version:?} on {name}: its card is too old");
         }
         runs
-    })
+    };
+    let all = Version::ALL.into_iter().filter(runs);
+    let all: Vec<Kernels> = all
+        .flat_map(|version| {
+            blocks(version)
+                .iter()
+                .map(move |&block| Kernels { version, block })
+        })
+        .filter(|kernels| kernels.block.serves(dim))
+        .collect();
+    all.into_iter()
 }
 
 /// What a device computes of a loss.
@@ -42,13 +63,14 @@ impl Found {
 /// gradient must be that of a backward pass without the scale, to the bit.
 pub(super) fn compute(
     device: &Device,
-    version: Version,
+    kernels: Kernels,
     contrast: &Contrast,
     z: &[f32],
     loss_grad: f32,
 ) -> Found {
     let run = || -> Result<Found, DeviceError> {
-        let on_device = OnDevice::new(contrast.clone(), device, version)?;
+        let on_device = OnDevice::new(contrast.clone(), device, kernels.version)?;
+        let on_device = on_device.in_blocks(kernels.block);
         let input = device.alloc(z.len())?.all();
         device.upload(&input, z)?;
         let full_of_nan = |len| {
@@ -75,31 +97,40 @@ pub(super) fn compute(
             on_device.backward_with_scale(loss_grad, &grad, &of_scale)?;
             let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             let same = bits(&read(&grad)?) == bits(&found.gradient);
-            assert!(same, "{device:?} {version:?}: the scale changed a gradient");
+            assert!(same, "{device:?} {kernels:?}: the scale changed a gradient");
             found.of_scale = Some(read(&of_scale)?[0]);
         }
         Ok(found)
     };
-    run().unwrap_or_else(|error| panic!("{device:?} {version:?}: {error}"))
+    run().unwrap_or_else(|error| panic!("{device:?} {kernels:?}: {error}"))
 }
 
 #[test]
 fn kernels_agree_with_the_reference() {
-    // Below, at and above a tile (64 rows) and the width of a block (128 components).
+    // Below, at and above a tile (64 rows) and the width of a block (128 components); tiles without positives;
+    // more components than stay in shared memory.
     for device in Device::present() {
-        for (pairs, dim) in [(2, 3), (3, 16), (32, 17), (33, 130), (70, 40)] {
+        for (pairs, dim) in [
+            (2, 3),
+            (3, 16),
+            (32, 17),
+            (33, 130),
+            (70, 40),
+            (200, 20),
+            (5, 300),
+        ] {
             for t in [0.07, 1.0] {
                 let z = embeddings(pairs, dim, pairs as u64);
                 for (name, contrast) in family(pairs, dim, t) {
                     let want = reference_loss(&contrast, &wide(&z));
                     let slopes = reference_gradient(&contrast, &wide(&z), -1.5);
                     let of_scale = -1.5 * reference_scale_gradient(&contrast, &wide(&z));
-                    for version in versions(&device) {
-                        let case = format!("{device:?} {version:?} {name} {pairs}×{dim} t={t}");
-                        let found = compute(&device, version, &contrast, &z, -1.5);
+                    for kernels in kernels(&device, contrast.dim()) {
+                        let case = format!("{device:?} {kernels:?} {name} {pairs}×{dim} t={t}");
+                        let found = compute(&device, kernels, &contrast, &z, -1.5);
                         // Per unit of 1/t: logits in single precision, or of components rounded to 8
                         // bits, whose errors of up to 2⁻⁹ mostly cancel in a sum.
-                        let (logit, weight) = match version {
+                        let (logit, weight) = match kernels.version {
                             Version::V1 | Version::V2 => (1e-6, 3e-5),
                             Version::V3 => (2e-3, 1e-2 * f64::from(1.0 / t).max(1.0).sqrt()),
                         };
@@ -119,16 +150,53 @@ fn kernels_agree_with_the_reference() {
     }
 }
 
+/// Correlated views of numbers ±1: in 4ⁿ dimensions their unit rows have components that bfloat16 holds exactly.
+fn signs(pairs: usize, dim: usize) -> Vec<f32> {
+    let first = embeddings(pairs, dim, 5);
+    let (first, second) = first.split_at(pairs * dim);
+    let sign = |x: f32| if x < 0.0 { -1.0 } else { 1.0 };
+    let both = first.iter().zip(second);
+    let views = both.map(|(a, b)| sign(a + 4.0 * (b - a)));
+    first.iter().map(|x| sign(*x)).chain(views).collect()
+}
+
+#[test]
+fn tensor_cores_agree_on_rows_that_they_hold_exactly() {
+    for device in Device::present() {
+        for (pairs, dim) in [(3, 4), (100, 16), (40, 256)] {
+            let z = signs(pairs, dim);
+            // The lowest two have no fixed shift.
+            for t in [0.01, 0.02, 0.03, 0.5] {
+                for (name, contrast) in family(pairs, dim, t) {
+                    let want = reference_loss(&contrast, &wide(&z));
+                    let slopes = reference_gradient(&contrast, &wide(&z), 1.0);
+                    for kernels in kernels(&device, dim).filter(|k| k.version == Version::V3) {
+                        let case = format!("{device:?} {kernels:?} {name} {pairs}×{dim} t={t}");
+                        let found = compute(&device, kernels, &contrast, &z, 1.0);
+                        let off = (f64::from(found.loss) - want).abs();
+                        // Logits of up to 1/t in single precision.
+                        let allowed = 1e-6 * f64::from(1.0 + 1.0 / t);
+                        assert!(off < allowed, "{case}: loss off by {off:e}");
+                        // Weights are rounded to 8 bits, and gradients are their differences.
+                        let off = error(&found.gradient, &slopes);
+                        assert!(off < 8e-3, "{case}: gradient off by {off:e}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn kernels_are_finite_for_every_finite_input() {
     for device in Device::present() {
         for (input, z) in &hostile() {
             for t in [1e-4, 0.07, 1e4] {
                 for (name, contrast) in family(3, 5, t) {
-                    for version in versions(&device) {
-                        let found = compute(&device, version, &contrast, z, 1.0);
+                    for kernels in kernels(&device, contrast.dim()) {
+                        let found = compute(&device, kernels, &contrast, z, 1.0);
                         let finite = found.is_finite();
-                        assert!(finite, "{device:?} {version:?} {name} of {input}, t={t}");
+                        assert!(finite, "{device:?} {kernels:?} {name} of {input}, t={t}");
                     }
                 }
             }
@@ -138,12 +206,13 @@ fn kernels_are_finite_for_every_finite_input() {
 
 #[test]
 fn kernels_give_the_same_bits_again() {
-    let z = embeddings(40, 20, 3);
+    // Several blocks of either size, and tiles without positives.
+    let z = embeddings(150, 20, 3);
     for device in Device::present() {
-        for (name, contrast) in family(40, 20, 0.1) {
-            for version in versions(&device) {
-                let bits = || compute(&device, version, &contrast, &z, 1.0).bits();
-                assert!(bits() == bits(), "{device:?} {version:?} {name}");
+        for (name, contrast) in family(150, 20, 0.1) {
+            for kernels in kernels(&device, contrast.dim()) {
+                let bits = || compute(&device, kernels, &contrast, &z, 1.0).bits();
+                assert!(bits() == bits(), "{device:?} {kernels:?} {name}");
             }
         }
     }
@@ -164,9 +233,9 @@ fn the_smallest_losses_are_finite_with_their_scale() {
                 for contrast in losses.map(|contrast| contrast.expect("a valid loss")) {
                     let z = vec![x; contrast.rows()];
                     let want = reference_scale_gradient(&contrast, &wide(&z));
-                    for version in versions(&device) {
-                        let found = compute(&device, version, &contrast, &z, 1.0);
-                        let case = format!("{device:?} {version:?} {contrast:?} of {input}");
+                    for kernels in kernels(&device, contrast.dim()) {
+                        let found = compute(&device, kernels, &contrast, &z, 1.0);
+                        let case = format!("{device:?} {kernels:?} {contrast:?} of {input}");
                         assert!(found.is_finite(), "{case}");
                         // Exponentials of logits that are off by 24 bits of 1/t, times logits of 1/t.
                         let off = found.of_scale.map(|s| (f64::from(s) - want).abs());

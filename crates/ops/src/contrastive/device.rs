@@ -1,9 +1,11 @@
 //! The streaming losses on a device: buffers, and the launches of `kernels/contrastive.cu`.
 
 mod apart;
+mod blocks;
 
 use super::{Contrast, Excluded, Positives};
 use apart::{Apart, Outcome};
+pub(super) use blocks::Block;
 use viewmaker_device::source::CONTRASTIVE;
 use viewmaker_device::{Args, Buffer, Device, DeviceError, Kernel, Launch, Span};
 
@@ -15,14 +17,10 @@ static BACKWARD_V1: Kernel = Kernel::new(&CONTRASTIVE, "backward_v1");
 static FORWARD_V2: Kernel = Kernel::new(&CONTRASTIVE, "forward_v2");
 static BACKWARD_V2: Kernel = Kernel::new(&CONTRASTIVE, "backward_v2");
 static ROUND_ROWS: Kernel = Kernel::new(&CONTRASTIVE, "round_rows");
-static FORWARD_V3: Kernel = Kernel::new(&CONTRASTIVE, "forward_v3");
-static BACKWARD_V3: Kernel = Kernel::new(&CONTRASTIVE, "backward_v3");
 
 /// Threads of a block where a block computes one row.
 const ROW_THREADS: u32 = 128;
-/// Threads of a block on tensor cores: four warps.
-const WARPS_THREADS: u32 = 128;
-/// Rows of a tile, and components that a block of a tiled backward pass computes.
+/// Rows of a tile of the second version, and components that a block of its backward pass computes.
 const TILE: usize = 64;
 const WIDTH: usize = 128;
 /// The kernels' mark of a query whose positives do not meet it in a tile.
@@ -58,6 +56,8 @@ impl Version {
 pub struct OnDevice {
     contrast: Contrast,
     version: Version,
+    /// What [`Version::V3`] computes in.
+    block: Block,
     device: Device,
     apart: Option<Apart>,
     positives: Buffer,
@@ -108,9 +108,17 @@ impl OnDevice {
             scale_terms: device.alloc(scale_terms)?,
             device: device.clone(),
             version,
+            block: Block::of(&contrast),
             apart: Apart::of(&contrast, device)?,
             contrast,
         })
+    }
+
+    /// The same in other blocks than [`Block::of`] chooses.
+    #[cfg(test)]
+    pub(super) fn in_blocks(self, block: Block) -> Self {
+        assert!(block.serves(self.contrast.dim), "{block:?}");
+        Self { block, ..self }
     }
 
     /// Writes the loss of `z` (`rows × dim`) to `loss`, one word, and keeps what [`Self::backward`]
@@ -150,11 +158,11 @@ impl OnDevice {
                 Launch::linear(blocks, Launch::THREADS),
                 forward.i32(rows as i32).i32(dim as i32),
             ),
-            Version::V3 => (
-                &FORWARD_V3,
-                Launch::linear(blocks, WARPS_THREADS),
-                forward.i32(rows as i32).i32(words(dim) as i32),
-            ),
+            Version::V3 => {
+                let (kernel, launch) = self.block.forward(queries, dim);
+                let forward = forward.i32(rows as i32).i32(words(dim) as i32);
+                (kernel, launch, forward)
+            }
         };
         let round = Args::new()
             .span(&self.unit.all())
@@ -233,19 +241,19 @@ impl OnDevice {
             .i32(rows as i32)
             .i32(trained as i32)
             .i32(dim as i32);
-        let tiled = |threads| Launch {
+        let tiled = Launch {
             grid: [trained.div_ceil(TILE) as u32, dim.div_ceil(WIDTH) as u32, 1],
-            ..Launch::linear(1, threads)
+            ..Launch::linear(1, Launch::THREADS)
         };
         let (kernel, launch, backward) = match self.version {
             Version::V1 => {
                 let launch = Launch::linear(trained as u32, ROW_THREADS);
                 (&BACKWARD_V1, launch.with_shared(4 * dim as u32), backward)
             }
-            Version::V2 => (&BACKWARD_V2, tiled(Launch::THREADS), backward),
+            Version::V2 => (&BACKWARD_V2, tiled, backward),
             Version::V3 => {
-                let backward = backward.i32(words(dim) as i32);
-                (&BACKWARD_V3, tiled(WARPS_THREADS), backward)
+                let (kernel, launch) = self.block.backward(trained, dim);
+                (kernel, launch, backward.i32(words(dim) as i32))
             }
         };
         // SAFETY: the list has the kernel's parameters in their order; the kernel touches rows × dim

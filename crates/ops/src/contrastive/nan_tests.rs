@@ -1,6 +1,6 @@
 //! An encoder that has diverged gives NaN: no loss may look healthy then, on any machine.
 
-use super::cuda_tests::{compute, versions};
+use super::cuda_tests::{compute, kernels};
 use super::tests::{embeddings, family};
 use super::*;
 use viewmaker_device::Device;
@@ -66,9 +66,9 @@ fn expect_as_on_processor(case: &str, contrast: &Contrast, z: &[f32]) {
     assert!(loss.is_nan(), "{case}: {loss}");
     assert!(grad.iter().any(|g| g.is_nan()), "{case}: {grad:?}");
     for device in Device::present() {
-        for version in versions(&device) {
-            let case = format!("{device:?} {version:?} {case}");
-            let found = compute(&device, version, contrast, z, 1.0);
+        for kernels in kernels(&device, DIM) {
+            let case = format!("{device:?} {kernels:?} {case}");
+            let found = compute(&device, kernels, contrast, z, 1.0);
             assert!(found.loss.is_nan(), "{case}: {}", found.loss);
             let hidden = grad
                 .iter()
