@@ -66,6 +66,12 @@ struct Thread {
     uint64_t value, result;
 };
 
+// Sixteen bytes that a thread has sent for; null for zeros.
+struct Copy {
+    void* to;
+    const void* from;
+};
+
 class Worker;
 // Not of the faster "initial-exec" kind: that would move the library's whole thread-local storage,
 // and with it __shared__ arrays, into the little room that a loaded library may have there.
@@ -84,6 +90,7 @@ class Worker {
         block_dim = {launch.block[0], launch.block[1], launch.block[2]};
         count = block_dim.x * block_dim.y * block_dim.z;
         threads.resize(count);
+        pending.resize(count);
         for (unsigned t = 0; t < count; ++t) {
             threads[t].index = {t % block_dim.x, t / block_dim.x % block_dim.y, t / block_dim.x / block_dim.y};
         }
@@ -174,6 +181,7 @@ class Worker {
                 thread_index = threads[t].index;
                 inside = true;
                 invoke(arguments);
+                if (!pending[t].empty()) fail("thread %u leaves with copies under way", t);
                 // The kernel may have waited; then another thread was `running` in between.
                 threads[t].state = State::Done;
                 live[t / WARP] &= ~(1u << (t % WARP));
@@ -183,6 +191,9 @@ class Worker {
             yield(self->context);
         }
     }
+
+    // What the running thread has sent for and not waited for.
+    std::vector<Copy>& copies() { return pending[running]; }
 
     // For hooks: whether a kernel is running, and as which thread.
     VIEWMAKER_UNCHECKED bool in_kernel() const { return inside; }
@@ -198,6 +209,7 @@ class Worker {
     bool failed = false, inside = false;
     size_t next_ready = 0;
     std::vector<Thread> threads;
+    std::vector<std::vector<Copy>> pending;
     std::vector<unsigned> ready, live, waiting;
     std::vector<Fiber*> fibers, idle;
     struct alignas(16) Unit { unsigned char bytes[16]; };
@@ -211,6 +223,7 @@ class Worker {
         ready.clear();
         next_ready = 0;
         for (Thread& thread : threads) thread.state = State::Unstarted;
+        for (std::vector<Copy>& copies : pending) copies.clear();
         for (unsigned w = 0; w < live.size(); ++w) {
             unsigned lanes = count - w * WARP;
             live[w] = lanes >= WARP ? ~0u : (1u << lanes) - 1;

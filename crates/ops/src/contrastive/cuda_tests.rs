@@ -150,6 +150,24 @@ fn kernels_agree_with_the_reference() {
     }
 }
 
+/// With every access to memory looked at: rows that stay in shared memory and others, and for one loss tiles
+/// without borders, diagonal and positives.
+#[test]
+fn kernels_are_free_of_races() {
+    let device = match Device::checked() {
+        Ok(device) => device,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    for (pairs, dim, losses) in [(3, 16, 100), (2, 300, 100), (140, 8, 1)] {
+        let z = embeddings(pairs, dim, 3);
+        for (_, contrast) in family(pairs, dim, 0.1).into_iter().take(losses) {
+            for kernels in kernels(&device, contrast.dim()) {
+                compute(&device, kernels, &contrast, &z, 1.0);
+            }
+        }
+    }
+}
+
 /// Correlated views of numbers ±1: in 4ⁿ dimensions their unit rows have components that bfloat16 holds exactly.
 fn signs(pairs: usize, dim: usize) -> Vec<f32> {
     let first = embeddings(pairs, dim, 5);
