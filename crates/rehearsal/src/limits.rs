@@ -59,10 +59,13 @@ pub(crate) fn bounds(text: &str, name: &str) -> Option<u64> {
     factors.product()
 }
 
-/// A number, or the constant of that name.
+/// A number, or the constant of that name, of a namespace where one stands before it.
 fn value(text: &str, factor: &str) -> Option<u64> {
     if let Ok(number) = factor.parse() {
         return Some(number);
+    }
+    if let Some((space, name)) = factor.split_once("::") {
+        return value(text.split_once(&format!("namespace {space} {{"))?.1, name);
     }
     let start = format!("constexpr int {factor} = ");
     let definition = text.lines().find_map(|line| line.strip_prefix(&start))?;
@@ -94,11 +97,13 @@ mod tests {
             count += known.len();
         }
         assert!(count > 0);
-        let text = "constexpr int SIDE = 6; // of a tile\nextern \"C\" __global__ void \
-                    __launch_bounds__(SIDE * 7, 2)\n    some(int a) {}\nextern \"C\" __global__ void other() {}";
+        let text = "constexpr int SIDE = 6; // of a tile\nnamespace v3 {\nconstexpr int SIDE = 9;\n}\n\
+                    extern \"C\" __global__ void __launch_bounds__(SIDE * 7, 2)\n    some(int a) {}\n\
+                    extern \"C\" __global__ void __launch_bounds__(v3::SIDE) third() {}\n\
+                    extern \"C\" __global__ void other() {}";
         assert_eq!(
-            [bounds(text, "some"), bounds(text, "other")],
-            [Some(42), None]
+            ["some", "third", "other"].map(|name| bounds(text, name)),
+            [Some(42), Some(9), None]
         );
     }
 }
