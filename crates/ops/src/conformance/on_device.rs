@@ -1,7 +1,7 @@
 //! The same cases on every device that is there: the emulator on any machine, and the first card.
 //!
 //! Products in bfloat16 and TF32 are compared on numbers that these hold exactly, so that only their sums,
-//! which are in single precision, can differ: the tolerance stays that of the case.
+//! which are in single precision, can differ: with the emulator the tolerance stays that of the case.
 
 use super::run::{Gradients, Results, Wanted, reference, run_f32, starts};
 use super::{Case, Measure, Sample, cases, compare, same_bits};
@@ -152,6 +152,14 @@ fn round(sample: &mut Sample, bits: u32) {
     }
 }
 
+/// How much further from the reference than the tolerance of a case. Tensor cores of a card cut what they add
+/// to a sum, where the emulator rounds it: one side's errors of up to 2⁻²³ of the sum for each of its steps, of which
+/// the longest products here have 335.
+fn slack(kernels: Kernels<'_>) -> f64 {
+    let cuts = kernels.precision != Precision::F32 && kernels.device.capability().is_some();
+    if cuts { 4.0 } else { 1.0 }
+}
+
 /// The comparison closest to its tolerance, or what is wrong.
 fn check(case: &Case, kernels: Kernels<'_>) -> Result<String, String> {
     let mut sample = Sample::new(case)?;
@@ -167,7 +175,10 @@ fn check(case: &Case, kernels: Kernels<'_>) -> Result<String, String> {
         results.map_err(|error| error.to_string())
     };
     let all = on(&Wanted::all(case))?;
-    let measures = compare(case, &all, &want, &starts);
+    let mut measures = compare(case, &all, &want, &starts);
+    measures
+        .iter_mut()
+        .for_each(|m| m.allowed *= slack(kernels));
     if let Some(bad) = measures.iter().find(|m| !m.passed()) {
         return Err(bad.to_string());
     }
