@@ -186,6 +186,18 @@ struct Finish {
         for (int w = 0; w < warps; ++w) all += parts[w][lane_index()];
         return all;
     }
+    // The sums over all chunks of both numbers of this channel. All threads must call it.
+    __device__ __forceinline__ void sums(const float* numbers, int chunks, int channels, double& first,
+                                         double& second) const {
+        first = second = 0.0;
+        for (int chunk = warp; inside && chunk < chunks; chunk += warps) {
+            const float* part = numbers + place(chunk, chunks, channels);
+            first += double(part[0]);
+            second += double(part[channels]);
+        }
+        first = sum(first);
+        second = sum(second);
+    }
 };
 
 // saved = mean and 1/√(variance + ε) of every channel of every group, from the partial moments: first their
@@ -361,14 +373,8 @@ extern "C" __global__ void __launch_bounds__(FINISHERS * WARP_SIZE)
     finish_gradients(const float* partials, float* means, int rows, int channels, int share) {
     Finish at(channels);
     int chunks = ceil_div(rows, share);
-    double sum = 0.0, along = 0.0;
-    for (int chunk = at.warp; at.inside && chunk < chunks; chunk += at.warps) {
-        const float* part = partials + at.place(chunk, chunks, channels);
-        sum += double(part[0]);
-        along += double(part[channels]);
-    }
-    sum = at.sum(sum);
-    along = at.sum(along);
+    double sum, along;
+    at.sums(partials, chunks, channels, sum, along);
     if (!at.inside || at.warp != 0) return;
     u64 to = u64(at.group) * 2 * u64(channels) + u64(at.channel);
     means[to] = float(sum / rows);
@@ -380,14 +386,8 @@ extern "C" __global__ void __launch_bounds__(FINISHERS * WARP_SIZE)
     parameter_gradients(const float* means, float* weight_grad, float* bias_grad, int groups, int rows,
                         int channels) {
     Finish at(channels);
-    double sum = 0.0, along = 0.0;
-    for (int group = at.warp; at.inside && group < groups; group += at.warps) {
-        const float* own = means + at.place(group, groups, channels);
-        sum += double(own[0]);
-        along += double(own[channels]);
-    }
-    sum = at.sum(sum);
-    along = at.sum(along);
+    double sum, along;
+    at.sums(means, groups, channels, sum, along);
     if (!at.inside || at.warp != 0) return;
     weight_grad[at.channel] += float(along * rows);
     bias_grad[at.channel] += float(sum * rows);

@@ -251,19 +251,8 @@ struct Weights {
 };
 
 // A warp's 32 rows of the gradient, CHUNK components.
-struct Gradient {
-    float at[2][CHUNK / 8][4];
-
-    __device__ __forceinline__ Gradient() {
-#pragma unroll
-        for (int m = 0; m < 2; ++m) {
-#pragma unroll
-            for (int n = 0; n < CHUNK / 8; ++n) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) at[m][n][i] = 0.0f;
-            }
-        }
-    }
+struct Gradient : Tile<CHUNK> {
+    __device__ __forceinline__ Gradient() { clear(); }
     // Adds weights · values, whose rows begin at `column` of the panel and of which so many words are not 0. The
     // weights never leave the registers: as results of one product they lie where the next one wants its left side.
     __device__ __forceinline__ void multiply(const Tile<PART>& weights, const Panel<COLUMNS>& values, int column,
@@ -291,19 +280,6 @@ struct Gradient {
                     mma_bf16(at[m][2 * n], a[m], low);
                     mma_bf16(at[m][2 * n + 1], a[m], high);
                 }
-            }
-        }
-    }
-    // Calls call(row, component, element) for all elements of this lane.
-    template <class Each>
-    __device__ __forceinline__ void each(const Each& call) {
-        int group = lane_index() / 4, pair = lane_index() % 4;
-#pragma unroll
-        for (int m = 0; m < 2; ++m) {
-#pragma unroll
-            for (int n = 0; n < CHUNK / 8; ++n) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) call(16 * m + i / 2 * 8 + group, 8 * n + 2 * pair + i % 2, at[m][n][i]);
             }
         }
     }
@@ -367,12 +343,12 @@ __device__ __forceinline__ void backward(const Loss& loss, const Outcomes& outco
         float* of_second_half = reinterpret_cast<float*>(memory->columns);
         int at = warp_index() % 2 * (WARP_ROWS * CHUNK) + lane_index();
         bool gives = warp_index() >= 2;
-        if (gives) sums.each([&](int, int, float& sum) { of_second_half[at] = sum, at += WARP_SIZE; });
+        if (gives) sums.each([&](int, int, int, float& sum) { of_second_half[at] = sum, at += WARP_SIZE; });
         __syncthreads();
         if (gives) return;
-        sums.each([&](int, int, float& sum) { sum += of_second_half[at], at += WARP_SIZE; });
+        sums.each([&](int, int, int, float& sum) { sum += of_second_half[at], at += WARP_SIZE; });
     }
-    sums.each([&](int row_of_warp, int column, float& sum) {
+    sums.each([&](int, int row_of_warp, int column, float& sum) {
         int row = row0 + place.row + row_of_warp, component = CHUNK * own_chunk + column;
         if (row < trained && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sum;
     });

@@ -35,6 +35,11 @@ pub(crate) fn read(folder: &Path, key: u128) -> Option<Vec<u8>> {
     (sum == hash(&[content]).to_le_bytes()).then(|| content.to_vec())
 }
 
+/// Whether there is something under `key`, whole or not.
+pub(crate) fn holds(folder: &Path, key: u128) -> bool {
+    file(folder, key).is_file()
+}
+
 /// Stores `content` under `key`: written beside its place and renamed, so that readers see all of it
 /// or nothing.
 pub(crate) fn write(folder: &Path, key: u128, content: &[u8]) -> std::io::Result<()> {
@@ -63,7 +68,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (key, content) = (hash(&[b"source", b"options"]), b"compiled kernel");
         assert_eq!(read(folder.path(), key), None);
+        assert!(!holds(folder.path(), key));
         write(folder.path(), key, content).unwrap();
+        assert!(holds(folder.path(), key));
         assert_eq!(read(folder.path(), key).as_deref(), Some(&content[..]));
         let path = file(folder.path(), key);
         let mut bytes = std::fs::read(&path).unwrap();

@@ -63,7 +63,7 @@ pub fn compile(
     Ok(binary)
 }
 
-/// Whether `folder` keeps what [`compile`] would make.
+/// Whether `folder` keeps what [`compile`] would make. A file that is damaged counts: `compile` makes it anew.
 ///
 /// # Errors
 /// As `compile`, less what a compilation can find.
@@ -73,7 +73,7 @@ pub fn is_kept(
     folder: Option<&Path>,
 ) -> Result<bool, DeviceError> {
     let key = Plan::of(source, capability)?.key;
-    Ok(folder.is_some_and(|folder| cache::read(folder, key).is_some()))
+    Ok(folder.is_some_and(|folder| cache::holds(folder, key)))
 }
 
 /// What the compiler is given.

@@ -161,6 +161,7 @@ class Checks {
         }
     };
 
+    // Hooks read plain pointers: the functions of a vector would call them again.
     const Range* first_range = nullptr;
     uint64_t range_count = 0;
     std::vector<Area> areas;
@@ -188,8 +189,8 @@ class Checks {
         return nullptr;
     }
 
-    VIEWMAKER_UNCHECKED Finding look(Area& area, bool shared, const char* memory, uint64_t address, unsigned bytes, Use use,
-                 unsigned thread, uint32_t place) {
+    VIEWMAKER_UNCHECKED Finding look(Area& area, bool shared, const char* memory, uint64_t address, unsigned bytes,
+                                     Use use, unsigned thread, uint32_t place) {
         uint32_t clock = seen[static_cast<size_t>(thread) * LANES + thread % LANES];
         for (uint64_t word = address / 4; word <= (address + bytes - 1) / 4; ++word) {
             uint64_t from = address > 4 * word ? address : 4 * word;

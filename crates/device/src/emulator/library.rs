@@ -49,7 +49,8 @@ pub struct Compiler {
     program: OsString,
     version: String,
     options: Vec<&'static str>,
-    checked: bool,
+    /// Whether what it compiles looks at every access.
+    pub(super) checked: bool,
 }
 
 impl Compiler {

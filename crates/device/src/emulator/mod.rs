@@ -25,7 +25,6 @@ const THREADS_WORTH_SHARING: u64 = 8192;
 
 pub(crate) struct Emulator {
     compiler: Compiler,
-    checked: bool,
     libraries: Mutex<HashMap<*const u8, Arc<Library>>>,
 }
 
@@ -43,13 +42,12 @@ impl Emulator {
         };
         Ok(Self {
             compiler,
-            checked,
             libraries: Mutex::default(),
         })
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        match self.checked {
+        match self.compiler.checked {
             true => "checking emulator",
             false => "emulator",
         }
