@@ -3,6 +3,7 @@
 use super::viewmaker::{check_budget, close_view};
 use crate::{Net, NetBuilder, NetError};
 use viewmaker_ops::budget::{Budget, Norm};
+use viewmaker_ops::normalize::Normalize;
 
 /// What noise views are built from.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +20,8 @@ pub struct NoiseViewConfig {
 
 /// Builds the network view = x + budget(noise), without parameters.
 ///
-/// Inputs: `x` and `noise.0`, both shaped like an example; the noise should be symmetric around
-/// zero. Outputs: `view` and `delta`.
+/// Inputs: `x` and `noise.0`, both shaped like an example; the noise is uniform in `[0, 1)` like a
+/// viewmaker's, and is centred before it becomes a perturbation. Outputs: `view` and `delta`.
 ///
 /// # Errors
 /// When the budget is not a positive number.
@@ -35,6 +36,12 @@ pub fn noise_views(config: &NoiseViewConfig) -> Result<Net, NetError> {
         distortion_budget: config.distortion_budget,
         norm: config.norm,
     };
+    // From [0, 1) to [−1, 1), exactly.
+    let centre = Normalize {
+        mean: vec![0.5; config.input[0]],
+        std: vec![0.5; config.input[0]],
+    };
+    let noise = b.apply("centre", centre, &[noise])?;
     let delta = b.apply("budget", budget, &[noise])?;
     let view = close_view(&mut b, x, delta, config.clamp)?;
     b.output("view", view);

@@ -103,7 +103,7 @@ impl Views {
         let Some(tower) = self.tower() else {
             return x;
         };
-        let extra = self.noise(tower, x.shape_n(), noise, request);
+        let extra = Self::noise(tower, x.shape_n(), noise, request);
         let call = Call {
             output: tower.net().output(),
             extra: &extra,
@@ -124,7 +124,7 @@ impl Views {
         let Some(tower) = self.tower() else {
             return x.to_vec();
         };
-        let extra = self.noise(tower, batch, noise, request);
+        let extra = Self::noise(tower, batch, noise, request);
         let call = Call {
             output: tower.net().output(),
             extra: &extra,
@@ -137,10 +137,8 @@ impl Views {
         view
     }
 
-    /// The extra inputs of the view network: uniform channels for a viewmaker, noise symmetric
-    /// around zero where the noise itself is the perturbation.
+    /// The extra inputs of the view network.
     fn noise(
-        &self,
         tower: &Tower,
         batch: usize,
         source: &mut dyn NoiseSource,
@@ -152,11 +150,6 @@ impl Views {
             let mut out = vec![0.0; net.dims(value, batch).len()];
             let channel = request.channel + index as u32;
             source.uniform(NoiseRequest { channel, ..request }, &mut out);
-            if matches!(self, Self::Noise(_)) {
-                for x in &mut out {
-                    *x = 2.0 * *x - 1.0;
-                }
-            }
             out
         };
         let profiler = tower.profiler();
