@@ -21,3 +21,15 @@ extern "C" __global__ void accumulate(const float* a, float* out, u64 n) {
 extern "C" __global__ void scale(const float* a, float factor, float* out, u64 n) {
     for (u64 i = thread_number(); i < n; i += thread_count()) out[i] = factor * a[i];
 }
+
+// out = s · a + (1 − s) · b with s = strength[0]; `out` may be `a` or `b`.
+extern "C" __global__ void blend(const float* a, const float* b, const float* strength, float* out, u64 n) {
+    float s = strength[0];
+    for (u64 i = thread_number(); i < n; i += thread_count()) out[i] = s * a[i] + (1.0f - s) * b[i];
+}
+
+// out = strength[0] · a; `out` may be `a`.
+extern "C" __global__ void weaken(const float* a, const float* strength, float* out, u64 n) {
+    float s = strength[0];
+    for (u64 i = thread_number(); i < n; i += thread_count()) out[i] = s * a[i];
+}

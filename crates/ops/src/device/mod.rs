@@ -7,6 +7,7 @@
 
 pub mod distortion;
 mod random;
+pub mod strength;
 pub mod update;
 
 use crate::conv2d::Version;
