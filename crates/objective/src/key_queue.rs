@@ -5,6 +5,7 @@ use crate::memory_bank::{random_unit_rows, unit};
 use crate::objective::{NamedTensor, wrong_state};
 use crate::tensor::Matrix;
 use dfdx::prelude::{Cpu, TensorFromVec};
+use std::ops::Range;
 
 const NAME: &str = "queue";
 
@@ -22,6 +23,7 @@ pub struct KeyQueue {
     owners: Vec<Option<usize>>,
     columns: usize,
     next: usize,
+    written: u64,
 }
 
 impl KeyQueue {
@@ -46,6 +48,7 @@ impl KeyQueue {
             owners: vec![None; length],
             columns,
             next,
+            written: length as u64,
         })
     }
 
@@ -79,6 +82,7 @@ impl KeyQueue {
             self.rows[first..first + self.columns].copy_from_slice(&unit(key));
             self.owners[self.next] = owner;
             self.next = (self.next + 1) % self.len();
+            self.written += 1;
         }
         Ok(())
     }
@@ -96,6 +100,23 @@ impl KeyQueue {
     /// The row that the next key goes to.
     pub fn next(&self) -> usize {
         self.next
+    }
+
+    /// Rows written in the life of this queue, its first content included: whoever has seen it with
+    /// fewer has missed as many of the newest.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Where the `count` newest rows are, or all of them where there are fewer: at most two ranges, neither
+    /// of them empty.
+    pub fn newest(&self, count: u64) -> impl Iterator<Item = Range<usize>> {
+        let length = self.len();
+        let count = usize::try_from(count).map_or(length, |count| count.min(length));
+        let first = (self.next + length - count) % length;
+        let end = first + count;
+        let ranges = [first..end.min(length), 0..end.saturating_sub(length)];
+        ranges.into_iter().filter(|range| !range.is_empty())
     }
 
     /// Width of a row.
@@ -163,6 +184,8 @@ impl KeyQueue {
             .chunks(2)
             .map(|c| c[0] as usize * EXACT + c[1] as usize);
         restored.owners = code.map(|code| code.checked_sub(1)).collect();
+        // All of it is new to whoever has seen this queue.
+        restored.written += self.written;
         *self = restored;
         Ok(())
     }

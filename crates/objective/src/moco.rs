@@ -8,6 +8,7 @@ use crate::tensor::{Matrix, Real, Scalar, check_shapes, check_temperature, cross
 use crate::tensor::{l2_normalize, row_dots};
 use crate::{ObjectiveConfig, ObjectiveError, fused};
 use dfdx::prelude::*;
+use viewmaker_ops::contrastive::Contrast;
 
 /// How it is registered.
 pub(crate) const ENTRY: Entry = Entry {
@@ -65,6 +66,18 @@ impl Objective for MomentumContrast {
         }
         let queue = self.queue.tensor(q.device());
         moco(q, key, queue, t)
+    }
+
+    fn contrast(&self, examples: usize, dim: usize) -> Option<Contrast> {
+        let streams = self.config.fused && dim == self.queue.columns();
+        let temperature = self.config.temperature as f32;
+        let contrast = || Contrast::moco(examples, self.queue.len(), dim, temperature);
+        // What makes no loss is refused, in words, by the loss itself.
+        streams.then(contrast)?.ok()
+    }
+
+    fn queue(&self) -> Option<&KeyQueue> {
+        Some(&self.queue)
     }
 
     fn finish_step(

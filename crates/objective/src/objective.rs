@@ -1,5 +1,6 @@
 //! What training asks of an objective, and what an objective asks of training.
 
+use crate::key_queue::KeyQueue;
 use crate::memory_bank::MemoryBank;
 use crate::registry::Entry;
 use crate::tensor::{Matrix, Scalar};
@@ -205,9 +206,9 @@ pub trait Objective: fmt::Debug + Send {
     fn loss(&mut self, outputs: Outputs, batch: &BatchInfo<'_>) -> Result<Loss, ObjectiveError>;
 
     /// The streaming form of the loss of `examples` examples whose embeddings have `dim` components, where
-    /// it is a function of these alone: of the rows `[view][example]` of all online views. A trainer may
-    /// then compute it where the embeddings are. `None` for every other loss, and where the setting
-    /// `fused` is off.
+    /// it is a function of rows alone: the rows `[view][example]` of all online views, which are trained,
+    /// then those of all target views, then those of [`Objective::queue`]. A trainer may then compute it
+    /// where the embeddings are. `None` for every other loss, and where the setting `fused` is off.
     fn contrast(&self, _examples: usize, _dim: usize) -> Option<Contrast> {
         None
     }
@@ -226,6 +227,11 @@ pub trait Objective: fmt::Debug + Send {
         _batch: &BatchInfo<'_>,
     ) -> Result<(), ObjectiveError> {
         Ok(())
+    }
+
+    /// The queue, if the objective keeps one.
+    fn queue(&self) -> Option<&KeyQueue> {
+        None
     }
 
     /// The memory bank, if the objective keeps one.

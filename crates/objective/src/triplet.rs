@@ -238,6 +238,10 @@ impl Objective for Triplets {
         queue.enqueue_of(positives, batch.indices)
     }
 
+    fn queue(&self) -> Option<&KeyQueue> {
+        self.queue.as_ref()
+    }
+
     fn state(&self) -> Vec<NamedTensor> {
         self.queue.as_ref().map_or_else(Vec::new, KeyQueue::state)
     }

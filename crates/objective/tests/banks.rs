@@ -21,6 +21,40 @@ fn the_queue_wraps_around() -> Result<(), ObjectiveError> {
     Ok(())
 }
 
+/// Whoever copies the newest rows after every change has the whole queue.
+#[test]
+fn the_newest_rows_are_those_that_a_copy_lacks() -> Result<(), ObjectiveError> {
+    let mut queue = KeyQueue::new(7, 2, 1)?;
+    let mut copy = vec![f32::NAN; queue.rows().len()];
+    let mut seen = 0;
+    let mut most = 0;
+    // Within the ring, over its end, exactly once around, and more than that; none at all.
+    for keys in [0, 3, 3, 2, 0, 7, 9, 1] {
+        let values: Vec<f32> = (0..2 * keys).map(|i| (i + keys) as f32 + 1.0).collect();
+        queue.enqueue(&values)?;
+        let ranges: Vec<_> = queue.newest(queue.written() - seen).collect();
+        for rows in &ranges {
+            let elements = 2 * rows.start..2 * rows.end;
+            copy[elements.clone()].copy_from_slice(&queue.rows()[elements]);
+        }
+        most = most.max(ranges.len());
+        seen = queue.written();
+        assert_eq!(copy, queue.rows(), "{keys}: {ranges:?}");
+    }
+    assert_eq!(most, 2, "no batch went over the end of the ring");
+    let mut restored = KeyQueue::new(7, 2, 2)?;
+    let seen = restored.written();
+    restored.load_state("moco-v2", &queue.state())?;
+    assert_eq!(
+        restored
+            .newest(restored.written() - seen)
+            .map(|r| r.len())
+            .sum::<usize>(),
+        7
+    );
+    Ok(())
+}
+
 #[test]
 fn new_rows_are_unit_and_depend_on_the_seed() -> Result<(), ObjectiveError> {
     let banks = [1, 1, 2].map(|seed| MemoryBank::new(40, 7, seed));
