@@ -2,20 +2,17 @@
 //! viewmaker does; momentum encoder and queue step by step against a plain reference.
 
 use std::sync::Arc;
-use viewmaker::config::{Config, Update, ViewSource, preset};
+use viewmaker::config::{Config, OptimizerName, Update, ViewSource, preset};
 use viewmaker::model::Networks;
 use viewmaker::pictures;
-use viewmaker::train::companions::Companions;
-use viewmaker::train::players::{NoiseRequest, NoiseSource, Players};
-use viewmaker::train::resident::Resident;
-use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
-use viewmaker::train::text::TextBranch;
+use viewmaker::train::learners::Learners;
+use viewmaker::train::players::{NoiseRequest, NoiseSource};
+use viewmaker::train::step::{Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_data::text;
 use viewmaker_data::{Batch, Draw, Loader, Recipe, Splits};
-use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
 use viewmaker_exec::{Call, Machine, Tower, Wanted, Weights};
-use viewmaker_net::{Net, NetBuilder, Purpose, zoo};
-use viewmaker_objective::{Mining, Objective, build, registry};
+use viewmaker_net::{Net, NetBuilder, Purpose};
+use viewmaker_objective::{Mining, build, registry};
 use viewmaker_ops::activation::Activation;
 use viewmaker_ops::conv2d::{Conv2d, ConvInit, Padding};
 use viewmaker_ops::linear::Linear;
@@ -39,6 +36,7 @@ fn config(modality: &str, objective: &str) -> Config {
     config.objective.negatives = 16;
     config.objective.predictor_hidden = 12;
     config.objective.ways = 3;
+    config.optim.encoder.weight_decay = 0.0;
     config
 }
 
@@ -54,11 +52,7 @@ impl NoiseSource for Still {
 
 /// Everything that a step needs.
 struct Bench {
-    players: Players,
-    companions: Companions,
-    objective: Box<dyn Objective>,
-    encoder_optimizer: Box<dyn Optimizer>,
-    viewmaker_optimizer: Option<Adam>,
+    learners: Learners,
     batch: Batch,
     texts: Vec<f32>,
 }
@@ -81,41 +75,38 @@ impl NoiseSource for Halves {
     }
 }
 
-fn adam(net: &Net) -> Adam {
-    Adam::new(net, [0.9, 0.999], 1e-8, 0.0, false)
+/// The same with plain descent, whose steps are the gradients.
+fn descending(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.optim.encoder.name = OptimizerName::Sgd;
+    config.optim.encoder.momentum = 0.0;
+    config
 }
 
 impl Bench {
-    fn new(config: &Config, splits: &Splits, optimizer: fn(&Net) -> Box<dyn Optimizer>) -> Self {
+    fn new(config: &Config, splits: &Splits) -> Self {
+        Self::around(config, splits, None)
+    }
+
+    /// With an encoder of its own.
+    fn around(config: &Config, splits: &Splits, encoder: Option<Net>) -> Self {
         let shape = splits.train.shape();
         let networks = Networks::build(config, shape, splits.after_view.as_ref()).unwrap();
-        let players = networks.init(config, 3, &Machine::Cpu).unwrap();
+        let mut players = networks.init(config, 3, &Machine::Cpu).unwrap();
+        if let Some(net) = encoder {
+            players.encoder = Tower::new(Weights::init(net.into(), 3, 1));
+        }
         let (dim, examples) = (players.embedding_dim(), splits.train.len());
         let objective = build(&config.objective, dim, examples, 3).unwrap();
-        let hidden = config.objective.predictor_hidden;
-        let predictor = zoo::predictor(zoo::PredictorConfig { dim, hidden }).unwrap();
-        let branches = objective.branches();
-        let companions =
-            Companions::new(&branches, &players.encoder, predictor, optimizer, 3).unwrap();
-        let companions = match branches.text {
-            true => companions.with_text(TextBranch::new(config, dim, &Machine::Cpu).unwrap()),
-            false => companions,
-        };
-        let learned = config.views.source == ViewSource::Learned.into();
-        let viewmaker = players.views.tower().filter(|_| learned);
         let indices: Vec<usize> = (0..BATCH).map(|i| 3 * i).collect();
         let batch = match config.recipe().unwrap() {
-            Some(recipe) => made(splits, recipe, branches.views()),
+            Some(recipe) => made(splits, recipe, objective.branches().views()),
             None => Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap(),
         };
         Self {
-            encoder_optimizer: optimizer(players.encoder.net()),
-            viewmaker_optimizer: viewmaker.map(|tower| adam(tower.net())),
-            companions,
-            objective,
+            learners: Learners::new(config, players, objective).unwrap(),
             texts: text::pages(&batch.captions),
             batch,
-            players,
         }
     }
 
@@ -134,27 +125,16 @@ impl Bench {
             texts: &self.texts,
             step: 0,
         };
-        let mut learners = Learners {
-            players: &self.players,
-            encoder_optimizer: &mut *self.encoder_optimizer,
-            viewmaker_optimizer: match &mut self.viewmaker_optimizer {
-                Some(optimizer) => Some(optimizer),
-                None => None,
-            },
-            objective: &mut *self.objective,
-            companions: &mut self.companions,
-            resident: &mut Resident::default(),
-        };
-        learners.step(batch, rates, noise).unwrap()
+        self.learners.step(batch, rates, noise).unwrap()
     }
 
     /// The losses of some steps on the same batch, with the objective's memory as it was before.
     fn losses(&mut self, rates: StepRates, steps: usize) -> Vec<f32> {
-        let memory = self.objective.state();
+        let memory = self.learners.objective.state();
         let mut losses = Vec::new();
         for _ in 0..steps {
             losses.push(self.step(rates).encoder_loss);
-            self.objective.load_state(&memory).unwrap();
+            self.learners.objective.load_state(&memory).unwrap();
         }
         losses
     }
@@ -194,7 +174,7 @@ fn check(modality: &str) {
             if source == ViewSource::None && entry.name == "pull" {
                 continue; // Two equal views have distance 0 from the start.
             }
-            let mut bench = Bench::new(&config, &splits, |net| Box::new(adam(net)));
+            let mut bench = Bench::new(&config, &splits);
             let losses = bench.losses(RATES, 8);
             let place = format!("{modality}, {}, {source:?}: {losses:?}", entry.name);
             assert!(losses[7] < losses[0], "{place}");
@@ -210,7 +190,7 @@ fn check(modality: &str) {
                 ..RATES
             };
             let config = config(modality, entry.name);
-            let mut bench = Bench::new(&config, &splits, |net| Box::new(adam(net)));
+            let mut bench = Bench::new(&config, &splits);
             let losses = bench.losses(rates, 6);
             let place = format!("{modality}, {}, {update:?}: {losses:?}", entry.name);
             assert!(losses[5] > losses[0], "{place}");
@@ -262,14 +242,10 @@ fn moments_in_time_are_learned_from_folders_of_frames() {
         config.data.options.image.frames = true;
         config.views.source = source.into();
         let splits = pictures::open_data(&config).unwrap();
-        let mut bench = Bench::new(&config, &splits, |net| Box::new(adam(net)));
+        let mut bench = Bench::new(&config, &splits);
         let losses = bench.losses(RATES, 8);
         assert!(losses[7] < losses[0], "{source:?}: {losses:?}");
     }
-}
-
-fn sgd(net: &Net) -> Box<dyn Optimizer> {
-    Box::new(Sgd::new(net, 0.0, 0.0))
 }
 
 /// What `tower` makes of the batch, and its running statistics afterwards.
@@ -292,11 +268,16 @@ fn moco_moves_step_by_step_like_a_plain_reference() {
     let mut config = config("image", "moco-v2");
     config.views.source = ViewSource::None.into();
     let splits = pictures::open_data(&config).unwrap();
-    let mut bench = Bench::new(&config, &splits, sgd);
-    let follower = bench.companions.momentum_encoder().unwrap().clone();
-    let dim = bench.players.embedding_dim();
+    let mut bench = Bench::new(&descending(&config), &splits);
+    let follower = bench
+        .learners
+        .companions
+        .momentum_encoder()
+        .unwrap()
+        .clone();
+    let dim = bench.learners.players.embedding_dim();
     let (momentum, length) = (0.75, config.objective.queue);
-    let queue = bench.objective.state()[0].2.clone();
+    let queue = bench.learners.objective.state()[0].2.clone();
     let mut queue: Vec<Vec<f32>> = queue.chunks(dim).map(<[f32]>::to_vec).collect();
     let mut next = 0;
     for step in 0..3 {
@@ -308,7 +289,7 @@ fn moco_moves_step_by_step_like_a_plain_reference() {
             ..RATES
         });
         // The momentum encoder: average of weights, statistics of its own, never a gradient.
-        let encoder = bench.players.encoder.weights();
+        let encoder = bench.learners.players.encoder.weights();
         let pairs = before.iter().zip(&encoder.params);
         let average: Vec<f32> = pairs
             .map(|(own, other)| momentum * own + (1.0 - momentum) * other)
@@ -336,7 +317,7 @@ fn moco_moves_step_by_step_like_a_plain_reference() {
                 .collect();
             next = (next + 1) % length;
         }
-        let state = bench.objective.state();
+        let state = bench.learners.objective.state();
         assert_eq!(state[0].2, queue.concat(), "step {step}: queue");
         assert_eq!(state[1].2, [next as f32], "step {step}: next row");
     }
@@ -348,9 +329,9 @@ fn instdisc_moves_its_bank_like_a_plain_reference() {
     config.views.source = ViewSource::None.into();
     config.objective.bank_momentum = 0.25;
     let splits = pictures::open_data(&config).unwrap();
-    let mut bench = Bench::new(&config, &splits, sgd);
-    let dim = bench.players.embedding_dim();
-    let mut bank = bench.objective.state()[0].2.clone();
+    let mut bench = Bench::new(&descending(&config), &splits);
+    let dim = bench.learners.players.embedding_dim();
+    let mut bank = bench.learners.objective.state()[0].2.clone();
     for step in 0..3 {
         let outcome = bench.step(RATES);
         let z = &outcome.embeddings[0][0];
@@ -370,7 +351,7 @@ fn instdisc_moves_its_bank_like_a_plain_reference() {
                 .zip(new)
                 .for_each(|(row, new)| *row = new as f32);
         }
-        let got = &bench.objective.state()[0].2;
+        let got = &bench.learners.objective.state()[0].2;
         let error = got.iter().zip(&bank).map(|(a, b)| (a - b).abs());
         assert!(error.fold(0.0, f32::max) < 1e-6, "step {step}");
     }
@@ -382,7 +363,7 @@ fn the_gradient_through_predictor_and_encoder_is_the_slope_of_the_loss() {
         let mut config = config("image", name);
         config.views.source = ViewSource::Noise.into();
         let splits = pictures::open_data(&config).unwrap();
-        let mut bench = Bench::new(&config, &splits, sgd);
+        let mut bench = Bench::new(&descending(&config), &splits);
         let lr = 1e-4;
         // The momentum encoder stays, so that only the gradient moves the loss.
         let rates = StepRates {
@@ -398,8 +379,8 @@ fn the_gradient_through_predictor_and_encoder_is_the_slope_of_the_loss() {
                 .map(|g| f64::from(*g).powi(2))
                 .sum::<f64>()
         };
-        let predictor = square(bench.companions.predictor().unwrap());
-        let slope = square(&bench.players.encoder) + predictor;
+        let predictor = square(bench.learners.companions.predictor().unwrap());
+        let slope = square(&bench.learners.players.encoder) + predictor;
         assert!(predictor > 0.0 && predictor < slope, "{name}");
         let second = bench
             .step(StepRates {
@@ -423,16 +404,23 @@ fn gradients(bench: &mut Bench, chunk: usize, noise: &mut dyn NoiseSource) -> Ve
     let outcome = bench.step_with(rates, noise);
     let mut all = vec![vec![outcome.encoder_loss], vec![outcome.mean_distortion]];
     all.extend(outcome.embeddings.concat());
-    let encoder = Some(&bench.players.encoder);
-    let views = bench.players.views.tower();
-    let towers = [encoder, views, bench.companions.predictor()];
+    let encoder = Some(&bench.learners.players.encoder);
+    let views = bench.learners.players.views.tower();
+    let towers = [encoder, views, bench.learners.companions.predictor()];
     all.extend(
         towers
             .into_iter()
             .flatten()
             .map(|tower| tower.grads().to_vec()),
     );
-    all.extend(bench.objective.state().into_iter().map(|tensor| tensor.2));
+    all.extend(
+        bench
+            .learners
+            .objective
+            .state()
+            .into_iter()
+            .map(|tensor| tensor.2),
+    );
     all
 }
 
@@ -467,7 +455,7 @@ fn gradient_caching_equals_one_pass() {
         // Equal examples are equally hard: mining would choose by rounding errors.
         config.objective.mining = Mining::Random;
         let make = || {
-            let mut bench = Bench::new(&config, &splits, sgd);
+            let mut bench = Bench::new(&descending(&config), &splits);
             bench.batch = Batch::of(&*splits.train, &indices, Draw::FIXED).unwrap();
             bench
         };
@@ -483,15 +471,8 @@ fn gradient_caching_is_exact_for_any_examples_without_batch_norm() {
     for name in ["viewmaker-simclr", "moco-v2", "triplet", "protonet"] {
         let config = config("image", name);
         let make = || {
-            let mut bench = Bench::new(&config, &splits, sgd);
             let net = encoder_without_norm(splits.train.shape());
-            bench.players.encoder = Tower::new(Weights::init(net.into(), 3, 1));
-            bench.encoder_optimizer = sgd(bench.players.encoder.net());
-            let branches = bench.objective.branches();
-            let encoder = &bench.players.encoder;
-            let predictor = zoo::predictor(zoo::PredictorConfig { dim: 16, hidden: 4 }).unwrap();
-            bench.companions = Companions::new(&branches, encoder, predictor, sgd, 3).unwrap();
-            bench
+            Bench::around(&descending(&config), &splits, Some(net))
         };
         let whole = gradients(&mut make(), 0, &mut Still);
         for chunk in [2, 4] {
@@ -530,7 +511,7 @@ fn budget_warm_up_and_single_views_scale_the_perturbation() {
     let config = config("image", "ntxent");
     let splits = pictures::open_data(&config).unwrap();
     let distortion = |perturbation| {
-        let mut bench = Bench::new(&config, &splits, sgd);
+        let mut bench = Bench::new(&descending(&config), &splits);
         bench.step(StepRates {
             perturbation,
             ..RATES
@@ -547,11 +528,11 @@ fn budget_warm_up_and_single_views_scale_the_perturbation() {
         perturbs: Perturbs::First,
         ..Perturbation::FULL
     });
-    let bench = Bench::new(&config, &splits, sgd);
+    let bench = Bench::new(&descending(&config), &splits);
     assert_eq!(first.embeddings[0][0], full.embeddings[0][0]);
     assert_ne!(first.embeddings[0][1], full.embeddings[0][1]);
     // The running statistics play no part in training, so that the order of views does not matter.
-    let (clean, _) = embed(&bench.players.encoder, &bench.batch);
+    let (clean, _) = embed(&bench.learners.players.encoder, &bench.batch);
     assert_eq!(first.embeddings[0][1], clean);
 }
 
@@ -561,11 +542,8 @@ fn gradient_caching_is_exact_for_moments_in_time() {
     config.views.source = ViewSource::Learned.into();
     let splits = pictures::open_data(&config).unwrap();
     let make = || {
-        let mut bench = Bench::new(&config, &splits, sgd);
         let net = encoder_without_norm(splits.train.shape());
-        bench.players.encoder = Tower::new(Weights::init(net.into(), 3, 1));
-        bench.encoder_optimizer = sgd(bench.players.encoder.net());
-        bench
+        Bench::around(&descending(&config), &splits, Some(net))
     };
     let whole = gradients(&mut make(), 0, &mut Still);
     let chunked = gradients(&mut make(), BATCH / 4, &mut Still);

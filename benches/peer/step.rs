@@ -6,23 +6,16 @@ use super::worker::Task;
 use std::collections::BTreeMap;
 use viewmaker::config::Config;
 use viewmaker::error::{Error, Result};
-use viewmaker::train::companions::Companions;
-use viewmaker::train::optimizer;
-use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, SeededNoise, Views};
-use viewmaker::train::resident::Resident;
-use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
-use viewmaker_exec::optim::Optimizer;
+use viewmaker::train::learners::Learners;
+use viewmaker::train::players::{NoiseRequest, NoiseSource, SeededNoise, Views};
+use viewmaker::train::step::{Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_exec::{Machine, Tensor, Tower};
 use viewmaker_net::Net;
-use viewmaker_objective::Objective;
 
 /// A training run that repeats one batch.
 pub struct Step {
     config: Config,
-    players: Players,
-    encoder_optimizer: Box<dyn Optimizer>,
-    viewmaker_optimizer: Box<dyn Optimizer>,
-    objective: Box<dyn Objective>,
+    learners: Learners,
     examples: Vec<f32>,
     dims: [usize; 4],
     indices: Vec<usize>,
@@ -49,11 +42,8 @@ impl Step {
             .map_err(|error| Error::failure(error.to_string()))?;
         let [c, h, w] = work.input;
         Ok(Self {
-            encoder_optimizer: optimizer(&config.optim.encoder, players.encoder.net()),
-            viewmaker_optimizer: optimizer(&config.optim.viewmaker, views.net()),
+            learners: Learners::new(&config, players, objective)?,
             config,
-            players,
-            objective,
             examples: uniform("x", work.batch * c * h * w),
             dims: [work.batch, c, h, w],
             indices: (0..work.batch).collect(),
@@ -82,15 +72,8 @@ impl Step {
             texts: &[],
             step: self.step,
         };
-        let mut learners = Learners {
-            players: &self.players,
-            encoder_optimizer: &mut *self.encoder_optimizer,
-            viewmaker_optimizer: Some(&mut *self.viewmaker_optimizer),
-            objective: &mut *self.objective,
-            companions: &mut Companions::default(),
-            resident: &mut Resident::default(),
-        };
-        let outcome = learners
+        let outcome = self
+            .learners
             .step(batch, rates, noise)
             .map_err(|error| Error::failure(error.to_string()))?;
         self.step += 1;
@@ -104,9 +87,9 @@ impl Task for Step {
         let count = |net: &Net| vec![net.params().iter().map(|p| p.len()).sum::<usize>() as f64];
         check.insert(
             "encoder parameters".into(),
-            count(self.players.encoder.net()),
+            count(self.learners.players.encoder.net()),
         );
-        if let Some(views) = self.players.views.tower() {
+        if let Some(views) = self.learners.players.views.tower() {
             check.insert("viewmaker parameters".into(), count(views.net()));
         }
         for number in ["first", "second"] {

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use viewmaker::config::Update;
 use viewmaker::train::companions::Companions;
+use viewmaker::train::learners::Learners;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, Players, Views};
 use viewmaker::train::resident::Resident;
-use viewmaker::train::step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
+use viewmaker::train::step::{Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_device::Device;
-use viewmaker_exec::optim::{Adam, Optimizer, Sgd};
+use viewmaker_exec::optim::{Adam, Sgd};
 use viewmaker_exec::{Machine, Tensor, Tower, Weights};
 use viewmaker_golden::{Case, GoldenError, Report};
 use viewmaker_net::{Net, NetBuilder, zoo};
@@ -194,9 +195,21 @@ fn check(case: &Case, machine: &Machine) -> Result<(), GoldenError> {
     };
     let viewmaker = players.views.tower().unwrap().clone();
     let (momentum, decay) = (number("momentum") as f32, number("weight_decay") as f32);
-    let mut sgd = Sgd::new(players.encoder.net(), momentum, decay);
-    let mut adam = Adam::new(viewmaker.net(), [0.9, 0.999], 1e-8, 0.0, false);
-    let mut objective = objective(case);
+    let encoder = players.encoder.clone();
+    let mut learners = Learners {
+        encoder_optimizer: Box::new(Sgd::new(encoder.net(), momentum, decay)),
+        viewmaker_optimizer: Some(Box::new(Adam::new(
+            viewmaker.net(),
+            [0.9, 0.999],
+            1e-8,
+            0.0,
+            false,
+        ))),
+        objective: objective(case),
+        companions: Companions::default(),
+        resident: Resident::default(),
+        players,
+    };
     let rates = StepRates {
         update: match text(case, "variant") {
             "alternating" => Update::Alternating,
@@ -209,7 +222,6 @@ fn check(case: &Case, machine: &Machine) -> Result<(), GoldenError> {
         chunk: 0,
         perturbation: Perturbation::FULL,
     };
-    let mut resident = Resident::default();
     let mut report = Report::new(case);
     // The reference's SimCLR system writes view 1 into a bank for its online metric.
     let mut bank = initial_bank(case);
@@ -230,27 +242,13 @@ fn check(case: &Case, machine: &Machine) -> Result<(), GoldenError> {
             texts: &[],
             step: step - 1,
         };
-        let mut learners = Learners {
-            players: &players,
-            encoder_optimizer: &mut sgd,
-            viewmaker_optimizer: Some(&mut adam),
-            objective: &mut *objective,
-            companions: &mut Companions::default(),
-            resident: &mut resident,
-        };
         let outcome = learners.step(batch, rates, &mut Recorded(case)).unwrap();
         for pass in &outcome.embeddings {
             bank.write_view(&indices, &pass[0]).unwrap();
         }
-        check_pass(
-            case,
-            &mut report,
-            step,
-            &outcome,
-            [&players.encoder, &viewmaker],
-        );
-        let bank = objective.memory_bank().unwrap_or(&bank).rows();
-        let state = after(&players.encoder, &sgd, &viewmaker, &adam, bank);
+        check_pass(case, &mut report, step, &outcome, [&encoder, &viewmaker]);
+        let bank = learners.objective.memory_bank().unwrap_or(&bank).rows();
+        let state = after(&learners, bank);
         check_state(case, &mut report, &format!("after{step}."), &state);
     }
     print!("train step ");
@@ -300,13 +298,11 @@ fn check_pass(
 }
 
 /// Weights, optimiser state and memory bank, by the names of the fixtures.
-fn after(
-    encoder: &Tower,
-    sgd: &Sgd,
-    viewmaker: &Tower,
-    adam: &Adam,
-    bank: &[f32],
-) -> BTreeMap<String, Vec<f32>> {
+fn after(learners: &Learners, bank: &[f32]) -> BTreeMap<String, Vec<f32>> {
+    let encoder = &learners.players.encoder;
+    let viewmaker = learners.players.views.tower().unwrap();
+    let sgd = &learners.encoder_optimizer;
+    let adam = learners.viewmaker_optimizer.as_ref().unwrap();
     let mut all = BTreeMap::from([("bank".to_string(), bank.to_vec())]);
     let mut add = |player: &str, tensors: BTreeMap<String, Tensor>| {
         let named = tensors.into_iter();

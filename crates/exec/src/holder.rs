@@ -169,12 +169,16 @@ impl Holder {
         Ok(&mut remote.weights)
     }
 
-    /// A pass of training on the device, for callers that keep it.
+    /// A pass on the device, for callers that keep it.
     ///
     /// # Panics
     /// On the processor.
-    pub(crate) fn kept_pass(&mut self, batch: usize) -> Result<DevicePass, DeviceError> {
-        let plan = self.plan(batch, Purpose::Training);
+    pub(crate) fn kept_pass(
+        &mut self,
+        batch: usize,
+        purpose: Purpose,
+    ) -> Result<DevicePass, DeviceError> {
+        let plan = self.plan(batch, purpose);
         self.device_pass(plan)
     }
 

@@ -5,7 +5,7 @@ mod pass;
 mod resident;
 mod weights;
 
-pub use game::{Game, Measured, Noise, Play};
+pub use game::{Game, Noise, Play, Seen};
 pub use pass::DevicePass;
 pub use resident::ResidentPass;
 pub use weights::DeviceWeights;

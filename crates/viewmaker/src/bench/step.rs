@@ -5,17 +5,13 @@ use super::Spread;
 use crate::config::{Config, Update};
 use crate::error::{Error, Result};
 use crate::model::Networks;
-use crate::train::companions::Companions;
-use crate::train::optimizer;
-use crate::train::players::{Players, SeededNoise};
-use crate::train::resident::Resident;
-use crate::train::step::{Learners, Perturbation, StepBatch, StepRates};
+use crate::train::learners::Learners;
+use crate::train::players::SeededNoise;
+use crate::train::step::{Perturbation, StepBatch, StepRates};
 use serde::Serialize;
 use std::time::Instant;
 use viewmaker_data::ChannelStats;
 use viewmaker_exec::Machine;
-use viewmaker_exec::optim::Optimizer;
-use viewmaker_objective::Objective;
 use viewmaker_ops::random::Philox;
 
 /// What a measurement found.
@@ -45,11 +41,7 @@ pub struct Measured {
 pub struct Bench<'a> {
     config: &'a Config,
     machine: &'a Machine,
-    players: Players,
-    encoder_optimizer: Box<dyn Optimizer>,
-    viewmaker_optimizer: Option<Box<dyn Optimizer>>,
-    objective: Box<dyn Objective>,
-    resident: Resident,
+    learners: Learners,
     examples: Vec<f32>,
     dims: [usize; 4],
     step: u64,
@@ -78,25 +70,21 @@ impl<'a> Bench<'a> {
         );
         let objective = objective.map_err(|error| Error::usage(error.to_string()))?;
         let branches = objective.branches();
-        if branches.text || branches.predictor || branches.momentum_encoder() {
+        if branches.text || branches.labels || branches.ordered {
             return Err(Error::usage(format!(
-                "objective.name = \"{}\" has networks beside the encoder; the benchmark measures \
-                 those that compare the views of one encoder, for example viewmaker-simclr",
+                "objective.name = \"{}\" needs texts, classes or an order in time, and the benchmark's \
+                 examples are noise; it measures those that need views alone, for example \
+                 viewmaker-simclr",
                 config.objective.name
             )));
         }
         let [c, h, w] = shape;
         let mut examples = vec![0.0; batch * c * h * w];
         Philox::new(config.seed, 1, 0).fill_uniform(&mut examples);
-        let views = players.views.tower();
         Ok(Self {
-            encoder_optimizer: optimizer(&config.optim.encoder, players.encoder.net()),
-            viewmaker_optimizer: views.map(|tower| optimizer(&config.optim.viewmaker, tower.net())),
+            learners: Learners::new(config, players, objective)?,
             config,
             machine,
-            players,
-            objective,
-            resident: Resident::default(),
             examples,
             dims: [batch, c, h, w],
             step: 0,
@@ -111,7 +99,7 @@ impl<'a> Bench<'a> {
             viewmaker_loss_weight: self.config.train.viewmaker_loss_weight,
             encoder_lr: optim.encoder.lr,
             viewmaker_lr: Some(optim.viewmaker.lr),
-            encoder_momentum: 0.0,
+            encoder_momentum: self.config.objective.encoder_momentum as f32,
             chunk: self.config.train.chunk,
             perturbation: Perturbation::FULL,
         };
@@ -126,24 +114,14 @@ impl<'a> Bench<'a> {
             texts: &[],
             step: self.step,
         };
-        let mut learners = Learners {
-            players: &self.players,
-            encoder_optimizer: &mut *self.encoder_optimizer,
-            viewmaker_optimizer: match &mut self.viewmaker_optimizer {
-                Some(optimizer) => Some(&mut **optimizer),
-                None => None,
-            },
-            objective: &mut *self.objective,
-            companions: &mut Companions::default(),
-            resident: &mut self.resident,
-        };
         let mut noise = SeededNoise {
             seed: self.config.seed,
         };
-        let outcome = learners
+        let outcome = self
+            .learners
             .step(batch, rates, &mut noise)
             .map_err(|error| Error::failure(error.to_string()))?;
-        self.players.check()?;
+        self.learners.check()?;
         self.step += 1;
         Ok(outcome.encoder_loss)
     }

@@ -12,28 +12,16 @@
 //! Source: Gao, Zhang, Han & Callan, *Scaling Deep Contrastive Learning Batch Size under Memory Limited
 //! Setup* (RepL4NLP 2021), section 3.2.
 
+use super::learners::Learners;
+use super::leaves::{Leaf, Rows};
 use super::players::{NoiseRequest, NoiseSource};
-use super::step::{Done, Learners, Learning, StepBatch, StepRates, example_tensor, info, request};
-use super::step::{mean_distortion, weight};
-use dfdx::prelude::{
-    AsArray, Backward, Cpu, HasShape, PutTape, Rank0, SplitTape, SumTo, Tensor, TensorFromVec,
-    Trace,
-};
-use viewmaker_exec::{Part, Vectors, Wanted};
-use viewmaker_objective::{ObjectiveError, Outputs};
+use super::step::{Done, Learning, StepBatch, StepRates, example_tensor};
+use super::step::{mean_distortion, request};
+use dfdx::prelude::{Backward, HasShape, Rank0, SumTo, TensorFromVec};
+use viewmaker_exec::{Part, Wanted};
+use viewmaker_objective::ObjectiveError;
 
-/// A whole batch of embeddings.
-type Leaf = Tensor<Vectors, f32, Cpu>;
-
-/// Embeddings of a batch as they grow chunk by chunk: one entry a view.
-#[derive(Debug, Default)]
-struct Cache {
-    embeddings: Vec<Vec<f32>>,
-    predictions: Vec<Vec<f32>>,
-    targets: Vec<Vec<f32>>,
-}
-
-impl Learners<'_> {
+impl Learners {
     /// What [`Learners::pass`] does, in chunks of `rates.chunk` examples.
     pub(super) fn cached_pass(
         &mut self,
@@ -67,9 +55,9 @@ impl Learners<'_> {
         pass: u32,
         rates: StepRates,
         noise: &mut dyn NoiseSource,
-    ) -> (Cache, f32) {
+    ) -> (Rows, f32) {
         let branches = self.objective.branches();
-        let mut cache = Cache::default();
+        let mut cache = Rows::default();
         let mut distortion = 0.0;
         let chunks = chunks(batch, rates.chunk);
         for (first, chunk) in &chunks {
@@ -77,7 +65,7 @@ impl Learners<'_> {
             let views: Vec<_> = (0..branches.views())
                 .map(|view| {
                     let (x, request) = (example_tensor(*chunk, view), request(*chunk, pass, view));
-                    let players = self.players;
+                    let players = &self.players;
                     rates.perturbation.apply(players, x, &mut noise, request)
                 })
                 .collect();
@@ -97,43 +85,6 @@ impl Learners<'_> {
             append(&mut cache.predictions, predictions.map(|p| p.as_vec()));
         }
         (cache, distortion / chunks.len() as f32)
-    }
-
-    /// The loss, and its gradient with respect to what the networks gave last for every online view.
-    fn loss_of(
-        &mut self,
-        cache: &Cache,
-        batch: StepBatch<'_>,
-        (pass, learning): (u32, Learning),
-        rates: StepRates,
-    ) -> Result<(f32, Vec<Vec<f32>>), ObjectiveError> {
-        let shape = (batch.dims[0], self.players.embedding_dim());
-        let device = Cpu::default();
-        let leaves = |rows: &[Vec<f32>]| -> Vec<Leaf> {
-            let leaf = |rows: &Vec<f32>| device.tensor_from_vec(rows.clone(), shape);
-            rows.iter().map(leaf).collect()
-        };
-        let (embeddings, predictions) = (leaves(&cache.embeddings), leaves(&cache.predictions));
-        let mut outputs = Outputs {
-            embeddings: embeddings.iter().map(|z| z.leaky_trace()).collect(),
-            predictions: predictions.iter().map(|p| p.leaky_trace()).collect(),
-            targets: leaves(&cache.targets),
-            ..Outputs::default()
-        };
-        self.add_texts(&mut outputs, batch, learning);
-        let loss = self.objective.loss(outputs, &info(batch, pass))?;
-        let (value, tape) = (loss * weight(learning, rates)).split_tape();
-        let loss = value.array();
-        if !loss.is_finite() {
-            return Ok((loss, Vec::new()));
-        }
-        let gradients = value.put_tape(tape).backward();
-        let last = match predictions.is_empty() {
-            true => embeddings,
-            false => predictions,
-        };
-        let gradient = |leaf: &Leaf| gradients.get(leaf).as_vec();
-        Ok((loss, last.iter().map(gradient).collect()))
     }
 
     /// Computes every chunk again and lets its part of the gradients flow back.

@@ -19,7 +19,7 @@ impl Trainer<'_> {
         let at_once = self.config.train.examples_at_once();
         let batches = EXAMPLES.div_ceil(self.config.train.batch_size);
         let mut views = [Vec::new(), Vec::new()];
-        let statistics = self.players.encoder.weights().state.clone();
+        let statistics = self.learners.players.encoder.weights().state.clone();
         for batch in self.loader.epoch(epoch as u32 + 1).take(batches) {
             let batch = batch?;
             let step_batch = StepBatch {
@@ -39,11 +39,11 @@ impl Trainer<'_> {
                 }
             }
         }
-        self.players.encoder.weights_mut().state = statistics;
+        self.learners.players.encoder.weights_mut().state = statistics;
         let [first, second] = &views;
         Ok(Collapse::measure(
             [first, second],
-            self.players.embedding_dim(),
+            self.learners.players.embedding_dim(),
         ))
     }
 
@@ -54,13 +54,13 @@ impl Trainer<'_> {
         let perturbation = self.perturbation(self.progress.step);
         let x = example_tensor(batch, view);
         let request = request(batch, 0, view);
-        let view = perturbation.apply(&self.players, x, &mut noise, request);
-        self.players.embed(view, Wanted::Params).as_vec()
+        let view = perturbation.apply(&self.learners.players, x, &mut noise, request);
+        self.learners.players.embed(view, Wanted::Params).as_vec()
     }
 
     /// Tells the user when embeddings that were fine after the last epoch have collapsed.
     pub(super) fn warn_of_collapse(&self, now: Option<Collapse>, ui: &mut dyn Ui) {
-        let dim = self.players.embedding_dim();
+        let dim = self.learners.players.embedding_dim();
         let warning = |collapse: Option<Collapse>| collapse?.warning(dim);
         if let (None, Some(text)) = (warning(self.progress.collapse), warning(now)) {
             ui.on_message(&text);

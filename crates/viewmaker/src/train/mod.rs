@@ -4,13 +4,15 @@ mod cached;
 pub mod companions;
 mod demands;
 mod inspect;
+pub mod learners;
+mod leaves;
 pub mod players;
 pub mod resident;
 mod snapshot;
 pub mod step;
 pub mod text;
 
-use crate::config::{Config, OptimizerName, OptimizerSection, Schedule as ScheduleName};
+use crate::config::{Config, OptimizerSection, Schedule as ScheduleName};
 use crate::error::{Error, Result};
 use crate::eval::collapse::Collapse;
 use crate::eval::{Evaluation, KnnResult};
@@ -18,21 +20,17 @@ use crate::interrupt::Interrupt;
 use crate::model::Networks;
 use crate::progress::{EpochReport, StepReport, TrainPlan, Ui};
 use crate::run::{RunDir, RunSummary};
-use companions::Companions;
-use players::{Players, SeededNoise, Views};
-use resident::Resident;
+use learners::Learners;
+use players::{Players, SeededNoise};
 use serde::{Deserialize, Serialize};
 pub(crate) use snapshot::normalization;
 use std::sync::Arc;
 use std::time::Instant;
-use step::{Learners, Perturbation, StepBatch, StepOutcome, StepRates};
-use text::TextBranch;
+use step::{Perturbation, StepBatch, StepOutcome, StepRates};
 use viewmaker_data::text::pages;
 use viewmaker_data::{Batch, Loader, Splits};
-use viewmaker_exec::optim::{Adam, Optimizer, Schedule, Sgd};
+use viewmaker_exec::optim::Schedule;
 use viewmaker_exec::{Machine, Part, Profile, Profiler};
-use viewmaker_net::{Net, zoo};
-use viewmaker_objective::Objective;
 
 /// Threads that load training examples ahead.
 pub const WORKERS: usize = 2;
@@ -76,12 +74,7 @@ pub struct Outcome {
 pub struct Trainer<'a> {
     config: &'a Config,
     splits: &'a Splits,
-    players: Players,
-    encoder_optimizer: Box<dyn Optimizer>,
-    viewmaker_optimizer: Option<Box<dyn Optimizer>>,
-    objective: Box<dyn Objective>,
-    companions: Companions,
-    resident: Resident,
+    learners: Learners,
     loader: Loader,
     progress: Progress,
     profiler: Profiler,
@@ -120,23 +113,7 @@ impl<'a> Trainer<'a> {
         let networks = Networks::build(config, shape, splits.after_view.as_ref())?;
         let players = networks.init(config, config.seed, machine)?;
         let objective = demands::objective(config, splits, players.embedding_dim())?;
-        let predictor = zoo::predictor(zoo::PredictorConfig {
-            dim: players.embedding_dim(),
-            hidden: config.objective.predictor_hidden,
-        });
-        let companions = Companions::new(
-            &objective.branches(),
-            &players.encoder,
-            predictor.map_err(|error| Error::usage(error.to_string()))?,
-            |net| optimizer(&config.optim.encoder, net),
-            config.seed,
-        )?;
-        let companions = match objective.branches().text {
-            true => {
-                companions.with_text(TextBranch::new(config, players.embedding_dim(), machine)?)
-            }
-            false => companions,
-        };
+        let learners = Learners::new(config, players, objective)?;
         let mut loader = Loader::training(
             Arc::clone(&splits.train),
             config.train.batch_size,
@@ -144,22 +121,13 @@ impl<'a> Trainer<'a> {
             config.seed,
         )?;
         if let Some(recipe) = config.recipe()? {
-            let views = objective.branches().views();
+            let views = learners.objective.branches().views();
             loader = loader.with_views(Arc::new(recipe), views, config.seed);
         }
-        let viewmaker_optimizer = match &players.views {
-            Views::Learned(tower) => Some(optimizer(&config.optim.viewmaker, tower.net())),
-            Views::Noise(_) | Views::None => None,
-        };
         Ok(Self {
-            encoder_optimizer: optimizer(&config.optim.encoder, players.encoder.net()),
-            viewmaker_optimizer,
             config,
             splits,
-            players,
-            objective,
-            companions,
-            resident: Resident::default(),
+            learners,
             loader,
             progress: Progress::default(),
             profiler: Profiler::default(),
@@ -169,8 +137,7 @@ impl<'a> Trainer<'a> {
     /// Measures where the time of every step goes; see [`Trainer::profile`].
     pub fn measure(&mut self) {
         self.profiler = Profiler::on();
-        self.players.set_profiler(&self.profiler);
-        self.companions.set_profiler(&self.profiler);
+        self.learners.set_profiler(&self.profiler);
     }
 
     /// Where the time of the steps went; `None` without [`Trainer::measure`].
@@ -180,7 +147,7 @@ impl<'a> Trainer<'a> {
 
     /// The networks.
     pub fn players(&self) -> &Players {
-        &self.players
+        &self.learners.players
     }
 
     /// Steps of one epoch.
@@ -275,20 +242,9 @@ impl<'a> Trainer<'a> {
         let mut noise = SeededNoise {
             seed: self.config.seed,
         };
-        let texts = match self.objective.branches().text {
+        let texts = match self.learners.objective.branches().text {
             true => pages(&batch.captions),
             false => Vec::new(),
-        };
-        let mut learners = Learners {
-            players: &self.players,
-            encoder_optimizer: &mut *self.encoder_optimizer,
-            viewmaker_optimizer: match &mut self.viewmaker_optimizer {
-                Some(optimizer) => Some(&mut **optimizer),
-                None => None,
-            },
-            objective: &mut *self.objective,
-            companions: &mut self.companions,
-            resident: &mut self.resident,
         };
         let step_batch = StepBatch {
             examples: &batch.views(),
@@ -302,18 +258,15 @@ impl<'a> Trainer<'a> {
         };
         let profiler = self.profiler.clone();
         let outcome = profiler
-            .time(Part::Rest, || learners.step(step_batch, rates, &mut noise))
+            .time(Part::Rest, || {
+                self.learners.step(step_batch, rates, &mut noise)
+            })
             .map_err(|error| Error::failure(error.to_string()))?;
-        self.check_devices()?;
+        // What a device could not do has results that are not numbers.
+        self.learners.check()?;
         profiler.time(Part::Records, || {
             self.record(outcome, epoch, rates, run, ui)
         })
-    }
-
-    /// What a device could not do in a step: its results were not numbers.
-    fn check_devices(&self) -> Result<()> {
-        self.players.check()?;
-        self.companions.check()
     }
 
     /// Adds a step to the measurements of the run.
@@ -381,13 +334,13 @@ impl<'a> Trainer<'a> {
     }
 
     fn distortion(&self, mean: f64) -> Option<f64> {
-        self.players.views.tower().map(|_| mean)
+        self.learners.players.views.tower().map(|_| mean)
     }
 
     /// Nearest-neighbour accuracy now; `None` without labels.
     fn knn(&self, ui: &mut dyn Ui) -> Result<Option<f64>> {
         let evaluation = Evaluation {
-            players: &self.players,
+            players: &self.learners.players,
             splits: self.splits,
             config: self.config,
         };
@@ -398,11 +351,11 @@ impl<'a> Trainer<'a> {
 
     /// Zero-shot accuracy now; `None` without labels or without a text tower.
     fn zero_shot(&self, ui: &mut dyn Ui) -> Result<Option<f64>> {
-        let Some(text) = self.companions.text() else {
+        let Some(text) = self.learners.companions.text() else {
             return Ok(None);
         };
         let evaluation = Evaluation {
-            players: &self.players,
+            players: &self.learners.players,
             splits: self.splits,
             config: self.config,
         };
@@ -495,22 +448,4 @@ fn check_finite(step: u64, outcome: &StepOutcome, rates: StepRates) -> Result<()
             .map_or("-".to_string(), |l| l.to_string()),
         rates.encoder_lr,
     )))
-}
-
-/// The optimiser that `section` describes, for the parameters of `net`.
-pub fn optimizer(section: &OptimizerSection, net: &Net) -> Box<dyn Optimizer> {
-    let adam = |decoupled| {
-        Box::new(Adam::new(
-            net,
-            section.betas,
-            section.eps,
-            section.weight_decay,
-            decoupled,
-        ))
-    };
-    match section.name {
-        OptimizerName::Sgd => Box::new(Sgd::new(net, section.momentum, section.weight_decay)),
-        OptimizerName::Adam => adam(false),
-        OptimizerName::AdamW => adam(true),
-    }
 }

@@ -8,17 +8,16 @@
 //! Nothing here knows an objective: its [`Branches`](viewmaker_objective::Branches) say which views
 //! go through which networks.
 
-use super::companions::Companions;
+use super::learners::Learners;
 use super::players::{Embeddings, Examples, NoiseRequest, NoiseSource, Players, Views};
-use super::resident::Resident;
 use crate::config::{Perturbs, Update};
 use dfdx::prelude::{
     AsArray, Backward, Cpu, NoneTape, OwnedTape, PutTape, SplitTape, Tape, Tensor, TensorFromVec,
     Trace,
 };
 use rayon::prelude::*;
-use viewmaker_exec::{Maps, Part, Profiler, Wanted, optim::Optimizer};
-use viewmaker_objective::{BatchInfo, Objective, ObjectiveError, Outputs, Seen};
+use viewmaker_exec::{Maps, Part, Profiler, Wanted};
+use viewmaker_objective::{BatchInfo, ObjectiveError, Outputs, Seen};
 
 /// A batch as a step sees it.
 #[derive(Clone, Copy, Debug)]
@@ -124,22 +123,6 @@ pub struct StepOutcome {
     pub embeddings: Vec<Vec<Vec<f32>>>,
 }
 
-/// Everything that learns.
-pub struct Learners<'a> {
-    /// The players.
-    pub players: &'a Players,
-    /// The encoder's optimiser.
-    pub encoder_optimizer: &'a mut dyn Optimizer,
-    /// The viewmaker's optimiser, if there is a viewmaker.
-    pub viewmaker_optimizer: Option<&'a mut dyn Optimizer>,
-    /// The objective, with its memory bank or queue.
-    pub objective: &'a mut dyn Objective,
-    /// The networks beside the encoder that the objective asks for.
-    pub companions: &'a mut Companions,
-    /// Memory of passes that stay on a device; [`Resident::default`] before the first step.
-    pub resident: &'a mut Resident,
-}
-
 /// Who learns from a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Learning {
@@ -180,7 +163,7 @@ impl Done {
     }
 }
 
-impl Learners<'_> {
+impl Learners {
     /// Runs one step.
     ///
     /// # Errors
@@ -243,7 +226,7 @@ impl Learners<'_> {
     ) -> Result<Done, ObjectiveError> {
         self.zero_grads(moment.1);
         let done = match self.resident_pass(batch, moment, rates, noise) {
-            Some(done) => done,
+            Some(done) => done?,
             None if (1..batch.dims[0]).contains(&rates.chunk) => {
                 self.cached_pass(batch, moment, rates, noise)?
             }
@@ -307,9 +290,9 @@ impl Learners<'_> {
         let request = request(batch, pass, view);
         let online = self.objective.branches().online.contains(&view);
         if online && learning.traces_views() {
-            return perturbation.apply(self.players, x.leaky_traced(), noise, request);
+            return perturbation.apply(&self.players, x.leaky_traced(), noise, request);
         }
-        let fixed = perturbation.apply(self.players, x, noise, request);
+        let fixed = perturbation.apply(&self.players, x, noise, request);
         fixed.leaky_traced()
     }
 

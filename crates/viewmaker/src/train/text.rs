@@ -5,7 +5,7 @@ use super::companions::Files;
 use super::players::Embeddings;
 use crate::config::{Config, OptimizerSection};
 use crate::error::{Error, Result};
-use crate::train::optimizer;
+use crate::train::learners::optimizer;
 use dfdx::prelude::{Cpu, OwnedTape, Rank0, SplitTape, SumTo, Tensor, TensorFromVec, Trace};
 use std::collections::BTreeMap;
 use std::f32::consts::LN_10;

@@ -1,111 +1,127 @@
 //! A pass of the contrastive game that stays on a device, from the examples to all gradients.
 //!
-//! A [`Tower`] takes and gives host memory, because dfdx's tape lives there. Where a streaming loss
-//! compares the embeddings of all views, nothing between the examples and the gradients has to be
-//! seen by the host: examples are uploaded once, noise is made in its place, views and gradients go
-//! from network to network on the device, and two numbers come back. From its second time on, a pass
-//! is one captured graph.
+//! A [`Tower`] takes and gives host memory, because dfdx's tape lives there. Between examples and
+//! embeddings, and between their gradients, nothing has to be seen by the host: examples are uploaded
+//! once, noise is made in its place, views and gradients go from network to network on the device. Where
+//! a streaming loss compares the embeddings, it is computed there, too, and a pass is one stretch of
+//! launches; any other loss is the host's, and a pass is two stretches with the embeddings and their
+//! gradients in between. From its second time on, a stretch is one captured graph.
 
-use super::game::{Game, Measured, Noise, Play};
-use super::{DevicePass, DeviceWeights, Machine};
-use crate::holder::Holder;
-use crate::{Part, Profiler, Tower, Wanted, layout};
-use std::cell::RefMut;
+mod launches;
+
+use super::game::{Game, Noise, Play, Seen};
+use super::{DevicePass, Machine};
+use crate::{Part, Profiler, Tower, layout};
+use launches::Stretch;
 use std::fmt;
 use viewmaker_device::{Buffer, Device, DeviceError, Graph, Span};
-use viewmaker_net::ValueId;
+use viewmaker_net::{Purpose, ValueId};
+use viewmaker_ops::Dims;
 use viewmaker_ops::contrastive::{OnDevice, Version};
 use viewmaker_ops::device::Precision;
 use viewmaker_ops::device::distortion::Distortion;
+use viewmaker_ops::device::strength::Strength;
 use viewmaker_ops::flatten::device::{Matrices, transpose};
-use viewmaker_ops::{Dims, Mode};
+
+/// Words before the rows of embeddings, so that these are aligned: the loss, the distortion, and nothing.
+const HEAD: usize = 16;
 
 /// The networks' passes over one view.
 #[derive(Debug)]
 struct View {
     made: Option<DevicePass>,
-    embedded: DevicePass,
+    embedded: Option<DevicePass>,
 }
 
 /// A pass over a batch that stays on a device, its memory, and its graphs: from the examples through the
-/// viewmaker, the encoder and a streaming loss to the gradients of both networks.
+/// networks and the loss to the gradients of those who learn.
 pub struct ResidentPass {
     game: Game,
     device: Device,
+    /// Of one array of examples.
     dims: Dims,
-    /// One array of examples, NCHW.
+    /// Components of an embedding.
+    dim: usize,
+    /// One array of examples, in the other layout or on its way; free while a stretch runs.
     staging: Buffer,
     /// Every array of examples, NHWC.
     examples: Vec<Buffer>,
     views: Vec<View>,
-    loss: OnDevice,
+    /// The momentum encoder's, for one view after the other.
+    target: Option<DevicePass>,
+    loss: Option<OnDevice>,
     distortion: Distortion,
-    embeddings: Buffer,
-    embedding_grads: Buffer,
-    /// Loss and distortion.
-    measured: Buffer,
-    graphs: Vec<(Play, Option<Graph>)>,
+    strength: Strength,
+    /// Whether less than the whole of every perturbation is applied.
+    blended: bool,
+    /// [`HEAD`], the rows of online and target views, and the loss's constants.
+    results: Buffer,
+    row_grads: Buffer,
+    graphs: Vec<((Stretch, bool), Option<Graph>)>,
     /// The encoder's.
     profiler: Profiler,
 }
 
-/// Both networks' weights, up to date on the device.
-struct Weights<'a> {
-    encoder: &'a DeviceWeights,
-    viewmaker: Option<&'a DeviceWeights>,
-}
-
 impl ResidentPass {
-    /// Memory for the passes of `game`.
+    /// Memory for the passes of `game`, in which all of every perturbation is applied.
     ///
     /// # Errors
     /// When the device has too little.
     ///
     /// # Panics
-    /// When the encoder is not on a device, the loss has constant rows or another number of them, or
-    /// there are neither 1 nor as many arrays of examples as views.
+    /// When the encoder is not on a device, there are target views and no momentum encoder, the loss
+    /// trains other rows than those of the online views, or there are neither 1 nor as many arrays of
+    /// examples as views.
     pub fn new(game: Game) -> Result<Self, DeviceError> {
         let Machine::Device(device, precision) = game.encoder.machine() else {
             panic!("{} is not on a device", game.encoder.net().name());
         };
-        let (rows, contrast) = (game.contrast.rows(), &game.contrast);
-        let count = rows / game.batch;
-        assert_eq!(contrast.trained(), rows, "trained rows");
-        assert_eq!(count * game.batch, rows, "rows of whole batches");
+        let count = game.view_count();
         assert!(
             game.sources == 1 || game.sources == count,
             "arrays of examples"
         );
         let net = game.encoder.net();
-        assert_eq!(
+        let (dims, dim) = (
+            net.dims(net.inputs()[0], game.batch),
             net.dims(net.output(), 1).len(),
-            contrast.dim(),
-            "components of a row"
         );
-        let dims = net.dims(net.inputs()[0], game.batch);
-        let pass = |tower: &Tower| tower.holder().kept_pass(game.batch);
-        let view = |_| {
-            Ok(View {
-                made: game.viewmaker.as_ref().map(pass).transpose()?,
-                embedded: pass(&game.encoder)?,
-            })
+        let (trained, seen) = (game.online.len(), game.online.len() + game.target.len());
+        let rows = match &game.contrast {
+            None => seen * game.batch,
+            Some(contrast) => {
+                assert_eq!(contrast.trained(), trained * game.batch, "trained rows");
+                assert_eq!(contrast.dim(), dim, "components of a row");
+                assert!(contrast.rows() >= seen * game.batch, "rows");
+                contrast.rows()
+            }
         };
-        let version = version(precision, rows, &device);
-        let embeddings = rows * contrast.dim();
+        let loss = game.contrast.clone().map(|contrast| {
+            let version = version(precision, contrast.rows(), &device);
+            OnDevice::new(contrast, &device, version)
+        });
         Ok(Self {
-            dims,
             staging: device.alloc(dims.len())?,
             examples: (0..game.sources)
                 .map(|_| device.alloc(dims.len()))
                 .collect::<Result<_, _>>()?,
-            views: (0..count).map(view).collect::<Result<_, DeviceError>>()?,
-            loss: OnDevice::new(contrast.clone(), &device, version)?,
-            distortion: Distortion::new(&device, count, dims.len())?,
-            embeddings: device.alloc(embeddings)?,
-            embedding_grads: device.alloc(embeddings)?,
-            measured: device.alloc(2)?,
+            views: (0..count)
+                .map(|view| View::new(&game, view))
+                .collect::<Result<_, _>>()?,
+            target: match game.target.is_empty() {
+                true => None,
+                false => Some(target_pass(&game)?),
+            },
+            loss: loss.transpose()?,
+            distortion: Distortion::new(&device, game.made(), dims.len())?,
+            strength: Strength::new(&device)?,
+            blended: false,
+            results: device.alloc(HEAD + rows * dim)?,
+            row_grads: device.alloc(trained * game.batch * dim)?,
             graphs: Vec::new(),
             profiler: Profiler::default(),
+            dims,
+            dim,
             device,
             game,
         })
@@ -125,18 +141,13 @@ impl ResidentPass {
     /// When there is no such source, or the number of elements is another.
     pub fn set_examples(&mut self, source: usize, nchw: &[f32]) -> Result<(), DeviceError> {
         self.follow_profiler();
-        let (to, dims) = (self.examples[source].all(), self.dims);
+        let to = self.examples[source].all();
         self.profiler.time(Part::Layout, || {
-            if layout::is_the_same(dims) {
+            if layout::is_the_same(self.dims) {
                 return self.device.upload(&to, nchw);
             }
             self.device.upload(&self.staging.all(), nchw)?;
-            let of = Matrices {
-                examples: dims.n,
-                rows: dims.c,
-                columns: dims.area(),
-            };
-            transpose(&self.device, of, &self.staging.all(), &to)?;
+            self.reorder(self.dims, &to)?;
             self.settle()
         })
     }
@@ -149,23 +160,23 @@ impl ResidentPass {
         self.noise_input(channel).1.len()
     }
 
-    /// The viewmaker's input for a channel of noise.
+    /// The input that a channel of noise is for.
     fn noise_input(&self, channel: usize) -> (ValueId, Dims) {
-        let Some(tower) = &self.game.viewmaker else {
-            panic!("noise without a viewmaker");
+        let Some(tower) = &self.game.views else {
+            panic!("noise without a network that makes views of it");
         };
         let input = tower.net().inputs()[1 + channel];
         (input, tower.net().dims(input, self.game.batch))
     }
 
-    /// Makes the noise of a view for the next pass; there are as many channels as the viewmaker has
+    /// Makes the noise of a view for the next pass; there are as many channels as the network has
     /// inputs beside the examples, numbered from 0.
     ///
     /// # Errors
     /// When the driver or the kernel fails.
     ///
     /// # Panics
-    /// When there is no such view or channel, or given numbers are too many or too few.
+    /// When no such view is made, there is no such channel, or given numbers are too many or too few.
     pub fn set_noise(
         &mut self,
         view: usize,
@@ -174,172 +185,131 @@ impl ResidentPass {
     ) -> Result<(), DeviceError> {
         let (input, dims) = self.noise_input(channel);
         let Some(pass) = &self.views[view].made else {
-            unreachable!("there is a viewmaker");
+            panic!("noise for view {view}, which is the example");
         };
-        assert!(layout::is_the_same(dims), "noise of one channel");
-        let to = pass.place(input);
+        let place = pass.place(input);
+        let same = layout::is_the_same(dims);
         self.profiler.time(Part::Noise, || {
+            let to = match same {
+                true => place.clone(),
+                false => self.staging.span(0..dims.len()),
+            };
             match noise {
                 Noise::Uniform(philox) => philox.fill_uniform_on(&to)?,
                 Noise::Given(numbers) => self.device.upload(&to, numbers)?,
+            }
+            if !same {
+                self.reorder(dims, &place)?;
             }
             self.settle()
         })
     }
 
-    /// Computes the loss, and adds the gradients of whoever learns to those of its tower. Examples and
-    /// noise must have been set; examples stay, noise is gone afterwards.
+    /// From NCHW in `staging` to NHWC.
+    fn reorder(&self, dims: Dims, to: &Span) -> Result<(), DeviceError> {
+        let of = Matrices {
+            examples: dims.n,
+            rows: dims.c,
+            columns: dims.area(),
+        };
+        transpose(&self.device, of, &self.staging.span(0..dims.len()), to)
+    }
+
+    /// From now on every view is `strength` times what was made plus the rest of the example; 1 is all
+    /// of it.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    pub fn set_strength(&mut self, strength: f32) -> Result<(), DeviceError> {
+        self.blended = strength != 1.0;
+        match self.blended {
+            true => self.strength.set(strength),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes constants of the loss to the device: its rows from number `first` behind those of the views.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn set_constants(&mut self, first: usize, rows: &[f32]) -> Result<(), DeviceError> {
+        let start = self.seen().end + first * self.dim;
+        let place = self.results.span(start..start + rows.len());
+        self.device.upload(&place, rows)
+    }
+
+    /// Computes embeddings and loss, and adds the gradients of whoever learns, times `loss_grad`, to those
+    /// of its tower. Examples and noise must have been set; examples stay, noise is gone afterwards.
     ///
     /// # Errors
     /// When the device fails.
     ///
     /// # Panics
-    /// When the viewmaker is to learn and the encoder's input gradients are not wanted.
-    pub fn run(&mut self, play: Play) -> Result<Measured, DeviceError> {
-        assert!(
-            !play.viewmaker || play.encoder != Wanted::Params,
-            "{play:?}"
-        );
-        self.follow_profiler();
-        let (encoder, viewmaker) = (self.game.encoder.clone(), self.game.viewmaker.clone());
-        let mut encoder = encoder.holder();
-        let mut viewmaker: Option<RefMut<'_, Holder>> = viewmaker.as_ref().map(Tower::holder);
-        let viewmaker = viewmaker.as_mut().map(|holder| holder.device_weights());
-        let weights = Weights {
-            encoder: encoder.device_weights()?,
-            viewmaker: viewmaker.transpose()?.map(|weights| &*weights),
-        };
-        self.execute(&weights, play)?;
-        // The running statistics have moved.
-        encoder.device_weights()?.device_changed();
-        let mut measured = [0.0; 2];
-        self.device.download(&self.measured.all(), &mut measured)?;
-        let [loss, mean_distortion] = measured;
-        Ok(Measured {
-            loss,
-            mean_distortion,
-        })
+    /// When the game has no loss for the device, or the views are to learn and the encoder's input gradients
+    /// are not wanted.
+    pub fn run(&mut self, play: Play, loss_grad: f32) -> Result<Seen, DeviceError> {
+        assert!(self.loss.is_some(), "{self:?} has no loss");
+        self.launch(Stretch::Whole(play, loss_grad.to_bits()))?;
+        self.read()
     }
 
-    /// The embeddings of every view after a pass, `[batch, D]` each.
+    /// Computes the embeddings alone; [`ResidentPass::differentiate`] does the rest. Examples and noise must
+    /// have been set.
     ///
     /// # Errors
-    /// When the driver or an earlier kernel fails.
-    pub fn embeddings(&self) -> Result<Vec<Vec<f32>>, DeviceError> {
-        let mut all = vec![0.0; self.embeddings.len()];
-        self.device.download(&self.embeddings.all(), &mut all)?;
-        let each = self.game.batch * self.game.contrast.dim();
-        Ok(all.chunks_exact(each).map(<[f32]>::to_vec).collect())
+    /// When the device fails.
+    pub fn embed(&mut self) -> Result<Seen, DeviceError> {
+        self.launch(Stretch::Embed)?;
+        self.read()
+    }
+
+    /// Adds the gradients of whoever learns to those of its tower, from the gradients with respect to what
+    /// [`ResidentPass::embed`] gave for the online views, `[batch, D]` each.
+    ///
+    /// # Errors
+    /// When the device fails.
+    ///
+    /// # Panics
+    /// When the gradients have another shape, or the views are to learn and the encoder's input gradients
+    /// are not wanted.
+    pub fn differentiate(&mut self, grads: &[Vec<f32>], play: Play) -> Result<(), DeviceError> {
+        self.device.upload(&self.row_grads.all(), &grads.concat())?;
+        self.launch(Stretch::Differentiate(play))
+    }
+
+    /// Where the results are that the host reads.
+    fn seen(&self) -> std::ops::Range<usize> {
+        let views = self.game.online.len() + self.game.target.len();
+        0..HEAD + views * self.game.batch * self.dim
+    }
+
+    fn read(&self) -> Result<Seen, DeviceError> {
+        let seen = self.seen();
+        let mut all = vec![0.0; seen.len()];
+        self.device.download(&self.results.span(seen), &mut all)?;
+        let (head, rows) = all.split_at(HEAD);
+        let views = rows.chunks_exact(self.game.batch * self.dim);
+        let mut embeddings: Vec<_> = views.map(<[f32]>::to_vec).collect();
+        let targets = embeddings.split_off(self.game.online.len());
+        Ok(Seen {
+            loss: head[0],
+            mean_distortion: head[1],
+            embeddings,
+            targets,
+        })
     }
 
     /// Asks the encoder for its profiler; no other handle may hold the tower's insides.
     fn follow_profiler(&mut self) {
         self.profiler = self.game.encoder.profiler();
-        for View { made, embedded } in &mut self.views {
-            for pass in made.iter_mut().chain([embedded]) {
-                pass.set_profiler(self.profiler.clone());
-            }
+        let views = self.views.iter_mut();
+        let passes = views.flat_map(|view| view.made.iter_mut().chain(&mut view.embedded));
+        for pass in passes.chain(&mut self.target) {
+            pass.set_profiler(self.profiler.clone());
         }
-    }
-
-    /// The first time launch by launch, so that everything is compiled; then as a graph.
-    fn execute(&mut self, weights: &Weights<'_>, play: Play) -> Result<(), DeviceError> {
-        if self.profiler.is_on() {
-            return self.enqueue(weights, play);
-        }
-        let Some(index) = self.graphs.iter().position(|(known, _)| *known == play) else {
-            self.enqueue(weights, play)?;
-            self.graphs.push((play, None));
-            return Ok(());
-        };
-        let graph = match self.graphs[index].1.take() {
-            Some(graph) => graph,
-            None => {
-                let device = self.device.clone();
-                device.capture(|| self.enqueue(weights, play))?
-            }
-        };
-        self.graphs[index].1.insert(graph).launch()
-    }
-
-    /// All launches of a pass.
-    fn enqueue(&mut self, weights: &Weights<'_>, play: Play) -> Result<(), DeviceError> {
-        for view in 0..self.views.len() {
-            self.embed(weights, view)?;
-        }
-        let profiler = self.profiler.clone();
-        if self.game.viewmaker.is_some() {
-            let out = self.measured.span(1..2);
-            profiler.time(Part::Distortion, || {
-                self.distortion.finish(&out)?;
-                self.settle()
-            })?;
-        }
-        profiler.time(Part::Objective, || {
-            let (z, loss) = (self.embeddings.all(), self.measured.span(0..1));
-            self.loss.forward(&z, &loss)?;
-            self.loss
-                .backward(play.loss_grad, &self.embedding_grads.all())?;
-            self.settle()
-        })?;
-        // As a tape would: the last view first.
-        for view in (0..self.views.len()).rev() {
-            self.differentiate(weights, play, view)?;
-        }
-        Ok(())
-    }
-
-    /// From the examples to the embeddings of one view.
-    fn embed(&mut self, weights: &Weights<'_>, view: usize) -> Result<(), DeviceError> {
-        let device = &self.device;
-        let x = self.examples[view % self.examples.len()].all();
-        let (input, output) = ends(&self.game.encoder);
-        let z = self.rows(&self.embeddings, view);
-        let View { made, embedded } = &mut self.views[view];
-        let seen = match (made, &self.game.viewmaker, weights.viewmaker) {
-            (Some(pass), Some(tower), Some(weights)) => {
-                let (input, output) = ends(tower);
-                device.copy(&x, &pass.place(input))?;
-                pass.compute(weights, Mode::Train)?;
-                let seen = pass.place(output);
-                self.profiler
-                    .time(Part::Distortion, || self.distortion.add(view, &seen, &x))?;
-                seen
-            }
-            _ => x,
-        };
-        device.copy(&seen, &embedded.place(input))?;
-        embedded.compute(weights.encoder, Mode::Train)?;
-        device.copy(&embedded.place(output), &z)
-    }
-
-    /// From the gradient of one view's embeddings to those of the parameters.
-    fn differentiate(
-        &mut self,
-        weights: &Weights<'_>,
-        play: Play,
-        view: usize,
-    ) -> Result<(), DeviceError> {
-        let device = &self.device;
-        let (input, output) = ends(&self.game.encoder);
-        let z_grad = self.rows(&self.embedding_grads, view);
-        let View { made, embedded } = &mut self.views[view];
-        device.copy(&z_grad, &embedded.grad_place(output))?;
-        embedded.differentiate(weights.encoder, output, play.encoder)?;
-        match (made, &self.game.viewmaker, weights.viewmaker) {
-            (Some(pass), Some(tower), Some(weights)) if play.viewmaker => {
-                let (_, output) = ends(tower);
-                device.copy(&embedded.grad_place(input), &pass.grad_place(output))?;
-                pass.differentiate(weights, output, Wanted::Params)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The rows of one view in a matrix of all embeddings.
-    fn rows(&self, all: &Buffer, view: usize) -> Span {
-        let each = self.game.batch * self.game.contrast.dim();
-        all.span(view * each..(view + 1) * each)
     }
 
     /// With a profiler, waits: launches return before they are done.
@@ -351,6 +321,34 @@ impl ResidentPass {
     }
 }
 
+impl View {
+    /// The passes over view number `view`; what nobody learns from keeps no activations.
+    fn new(game: &Game, view: usize) -> Result<Self, DeviceError> {
+        let online = game.online.contains(&view);
+        let made = game.views.as_ref().filter(|_| view < game.made());
+        let made = made.map(|tower| {
+            let learns = online && tower.net().param_len() > 0;
+            let purpose = match learns {
+                true => Purpose::Training,
+                false => Purpose::Inference,
+            };
+            tower.holder().kept_pass(game.batch, purpose)
+        });
+        let embed = |tower: &Tower| tower.holder().kept_pass(game.batch, Purpose::Training);
+        Ok(Self {
+            made: made.transpose()?,
+            embedded: online.then(|| embed(&game.encoder)).transpose()?,
+        })
+    }
+}
+
+fn target_pass(game: &Game) -> Result<DevicePass, DeviceError> {
+    let Some(tower) = &game.momentum_encoder else {
+        panic!("target views without a momentum encoder");
+    };
+    tower.holder().kept_pass(game.batch, Purpose::Inference)
+}
+
 impl fmt::Debug for ResidentPass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let views = self.views.len();
@@ -360,11 +358,6 @@ impl fmt::Debug for ResidentPass {
             self.dims, self.device
         )
     }
-}
-
-/// First input and output of a network.
-fn ends(tower: &Tower) -> (ValueId, ValueId) {
-    (tower.net().inputs()[0], tower.net().output())
 }
 
 /// The kernels of the loss. Products of bfloat16 pay where the products are many; the loss of a small
