@@ -6,7 +6,7 @@ use viewmaker::model::Networks;
 use viewmaker::train::learners::Learners;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, SeededNoise};
 use viewmaker::train::resident::Resident;
-use viewmaker::train::step::{Perturbation, StepBatch, StepOutcome, StepRates};
+use viewmaker::train::step::{Perturbation, StepBatch, StepOutcome, StepRates, Upcoming};
 use viewmaker_data::text;
 use viewmaker_device::Device;
 use viewmaker_exec::{Machine, Profiler, Tower};
@@ -94,6 +94,15 @@ impl Run {
     }
 
     fn step(&mut self, rates: StepRates, noise: &mut dyn NoiseSource) -> StepOutcome {
+        self.step_before(&mut Known(&[]), rates, noise)
+    }
+
+    fn step_before(
+        &mut self,
+        next: &mut dyn Upcoming,
+        rates: StepRates,
+        noise: &mut dyn NoiseSource,
+    ) -> StepOutcome {
         let examples: Vec<&[f32]> = self.examples.iter().map(Vec::as_slice).collect();
         let [c, h, w] = SHAPE;
         let batch = StepBatch {
@@ -106,7 +115,8 @@ impl Run {
             texts: &self.texts,
             step: self.step,
         };
-        let outcome = self.learners.step(batch, rates, noise).unwrap();
+        let learners = &mut self.learners;
+        let outcome = learners.step_before(next, batch, rates, noise).unwrap();
         self.learners.check().unwrap();
         self.step += 1;
         outcome
@@ -346,6 +356,45 @@ fn cuda_resident_steps_have_the_same_bits_however_they_are_launched() {
         }
         let weights = runs.each_ref().map(Run::weights);
         assert!(weights.iter().all(|other| *other == weights[0]));
+    }
+}
+
+/// The examples of the next step, sent while this one is computed.
+struct Known<'a>(&'a [Vec<f32>]);
+
+impl Upcoming for Known<'_> {
+    fn examples(&mut self) -> Option<Vec<&[f32]>> {
+        Some(self.0.iter().map(Vec::as_slice).collect())
+    }
+}
+
+/// Also where what was announced does not come.
+#[test]
+fn cuda_resident_steps_see_their_own_examples_when_the_next_are_sent_ahead() {
+    for device in Device::present() {
+        let machine = Machine::Device(device, Precision::F32);
+        for objective in ["viewmaker-simclr", "byol"] {
+            let config = config(objective, ViewSource::Learned);
+            let [mut ahead, mut plain] = [(), ()].map(|()| Run::new(&config, &machine, 2));
+            // Two arrays take turns at being the first.
+            for step in 0..5 {
+                let next: Vec<_> = plain.examples.iter().rev().cloned().collect();
+                let announced = match step {
+                    1 => &ahead.examples.clone(),
+                    2 => &next[..1].to_vec(),
+                    _ => &next,
+                };
+                let noise = &mut SeededNoise { seed: 4 };
+                let got = ahead.step_before(&mut Known(announced), RATES, noise);
+                assert_eq!(got, plain.step(RATES, noise), "{objective}, step {step}");
+                if step == 1 {
+                    // Another step than the one that was announced.
+                    (ahead.step, plain.step) = (7, 7);
+                }
+                (ahead.examples, plain.examples) = (next.clone(), next);
+            }
+            assert_eq!(ahead.weights(), plain.weights(), "{objective}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::Networks;
 use crate::train::learners::Learners;
 use crate::train::players::SeededNoise;
-use crate::train::step::{Perturbation, StepBatch, StepRates};
+use crate::train::step::{Perturbation, StepBatch, StepRates, Upcoming};
 use serde::Serialize;
 use std::time::Instant;
 use viewmaker_data::ChannelStats;
@@ -35,6 +35,15 @@ pub struct Measured {
     pub device_megabytes: Option<f64>,
     /// The encoder's loss in the last step, to compare devices by.
     pub loss: f32,
+}
+
+/// The same examples again.
+struct Same<'a>(&'a [f32]);
+
+impl Upcoming for Same<'_> {
+    fn examples(&mut self) -> Option<Vec<&[f32]>> {
+        Some(vec![self.0])
+    }
 }
 
 /// A training run that repeats one batch.
@@ -117,9 +126,11 @@ impl<'a> Bench<'a> {
         let mut noise = SeededNoise {
             seed: self.config.seed,
         };
+        // In training, the loader has the next batch ready.
+        let mut next = Same(&self.examples);
         let outcome = self
             .learners
-            .step(batch, rates, &mut noise)
+            .step_before(&mut next, batch, rates, &mut noise)
             .map_err(|error| Error::failure(error.to_string()))?;
         self.learners.check()?;
         self.step += 1;

@@ -24,11 +24,12 @@ use learners::Learners;
 use players::{Players, SeededNoise};
 use serde::{Deserialize, Serialize};
 pub(crate) use snapshot::normalization;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Instant;
-use step::{Perturbation, StepBatch, StepOutcome, StepRates};
+use step::{Perturbation, StepBatch, StepOutcome, StepRates, Upcoming};
 use viewmaker_data::text::pages;
-use viewmaker_data::{Batch, Loader, Splits};
+use viewmaker_data::{Batch, Batches, Loader, Splits};
 use viewmaker_exec::optim::Schedule;
 use viewmaker_exec::{Machine, Part, Profile, Profiler};
 
@@ -189,10 +190,10 @@ impl<'a> Trainer<'a> {
             let epoch = self.progress.step / per_epoch;
             let first = (self.progress.step % per_epoch) as usize;
             let profiler = self.profiler.clone();
-            let mut batches = self.loader.epoch_from(epoch as u32, first);
+            let mut batches = self.loader.epoch_from(epoch as u32, first).peekable();
             profiler.begin_step();
             while let Some(batch) = profiler.time(Part::Data, || batches.next()) {
-                self.step(&batch?, epoch, run, ui)?;
+                self.step((&batch?, &mut Peeked(&mut batches)), epoch, run, ui)?;
                 profiler.end_step();
                 self.progress.seconds += clock.elapsed().as_secs_f64();
                 interrupted = interrupt.is_raised();
@@ -236,7 +237,13 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn step(&mut self, batch: &Batch, epoch: u64, run: &mut RunDir, ui: &mut dyn Ui) -> Result<()> {
+    fn step(
+        &mut self,
+        (batch, next): (&Batch, &mut dyn Upcoming),
+        epoch: u64,
+        run: &mut RunDir,
+        ui: &mut dyn Ui,
+    ) -> Result<()> {
         let step = self.progress.step;
         let rates = self.rates(step, epoch);
         let mut noise = SeededNoise {
@@ -259,7 +266,8 @@ impl<'a> Trainer<'a> {
         let profiler = self.profiler.clone();
         let outcome = profiler
             .time(Part::Rest, || {
-                self.learners.step(step_batch, rates, &mut noise)
+                let noise = &mut noise;
+                self.learners.step_before(next, step_batch, rates, noise)
             })
             .map_err(|error| Error::failure(error.to_string()))?;
         // What a device could not do has results that are not numbers.
@@ -415,6 +423,17 @@ impl<'a> Trainer<'a> {
     fn save(&self, run: &mut RunDir, score: Option<f64>) -> Result<()> {
         run.save_checkpoint(&self.checkpoint()?, score)?;
         Ok(())
+    }
+}
+
+/// The next batch of an epoch, as soon as the loader has it.
+struct Peeked<'a>(&'a mut Peekable<Batches>);
+
+impl Upcoming for Peeked<'_> {
+    fn examples(&mut self) -> Option<Vec<&[f32]>> {
+        // What could not be loaded is reported when its turn has come.
+        let batch = self.0.peek()?.as_ref().ok()?;
+        Some(batch.views())
     }
 }
 

@@ -8,11 +8,11 @@ use super::learners::Learners;
 use super::leaves::Rows;
 use super::players::{NoiseRequest, NoiseSource};
 use super::step::{Done, Learning, StepBatch, StepRates};
-use super::step::{request, weight};
+use super::step::{Upcoming, request, weight};
 use crate::config::Perturbs;
 use viewmaker_device::DeviceError;
 use viewmaker_exec::device::{Game, Noise, Play, ResidentPass};
-use viewmaker_exec::{Machine, Part};
+use viewmaker_exec::{Machine, Part, Profiler};
 use viewmaker_objective::ObjectiveError;
 use viewmaker_objective::key_queue::KeyQueue;
 
@@ -29,6 +29,8 @@ struct Prepared {
     pass: ResidentPass,
     /// Rows that had been written to the queue when the device last saw it.
     queue_written: u64,
+    /// The step whose examples were sent before it began.
+    sent: Option<u64>,
 }
 
 impl Resident {
@@ -54,6 +56,7 @@ impl Resident {
             None => Ok(Prepared {
                 pass: ResidentPass::new(game)?,
                 queue_written: 0,
+                sent: None,
             }),
         }
     }
@@ -69,9 +72,12 @@ impl Prepared {
     ) -> Result<(), DeviceError> {
         // The viewmaker's own pass sees the examples of the encoder's.
         if number == 0 {
-            for source in 0..self.pass.game().sources {
-                self.pass.set_examples(source, batch.example(source))?;
+            if self.sent.take() != Some(batch.step) {
+                for source in 0..self.pass.game().sources {
+                    self.pass.send_examples(source, batch.example(source))?;
+                }
             }
+            self.pass.take_examples()?;
         }
         let views = self.pass.game().views.as_ref();
         let channels = views.map_or(0, |tower| tower.net().inputs().len() - 1);
@@ -84,6 +90,28 @@ impl Prepared {
                 self.set_noise(noise, request)?;
             }
         }
+        Ok(())
+    }
+
+    /// Sends the examples of the step after `batch`, where they are like its own.
+    fn send_ahead(
+        &mut self,
+        batch: StepBatch<'_>,
+        upcoming: &mut dyn Upcoming,
+        profiler: &Profiler,
+    ) -> Result<(), DeviceError> {
+        let Some(next) = profiler.time(Part::Data, || upcoming.examples()) else {
+            return Ok(());
+        };
+        let len = batch.example(0).len();
+        let fits = next.len() == self.pass.game().sources;
+        if !fits || next.iter().any(|examples| examples.len() != len) {
+            return Ok(());
+        }
+        for (source, examples) in next.into_iter().enumerate() {
+            self.pass.send_examples(source, examples)?;
+        }
+        self.sent = Some(batch.step + 1);
         Ok(())
     }
 
@@ -139,14 +167,14 @@ impl Learners {
         batch: StepBatch<'_>,
         moment: (u32, Learning),
         rates: StepRates,
-        noise: &mut dyn NoiseSource,
+        (noise, upcoming): (&mut dyn NoiseSource, &mut dyn Upcoming),
     ) -> Option<Result<Done, ObjectiveError>> {
         let on_device = matches!(self.players.encoder.machine(), Machine::Device(..));
         let whole = !(1..batch.dims[0]).contains(&rates.chunk);
         if !on_device || !whole || self.resident.off {
             return None;
         }
-        Some(match self.play(batch, moment, rates, noise) {
+        Some(match self.play(batch, moment, rates, (noise, upcoming)) {
             Ok(done) => Ok(done),
             Err(Failure::Objective(error)) => Err(error),
             Err(Failure::Device(error)) => {
@@ -166,15 +194,15 @@ impl Learners {
         batch: StepBatch<'_>,
         moment: (u32, Learning),
         rates: StepRates,
-        noise: &mut dyn NoiseSource,
+        (noise, upcoming): (&mut dyn NoiseSource, &mut dyn Upcoming),
     ) -> Result<Done, Failure> {
         let mut prepared = self.resident.take(self.game(batch, rates))?;
         prepared.set_inputs(batch, moment.0, noise)?;
         let strength = rates.perturbation.strength;
         prepared.pass.set_strength(strength)?;
         let done = match prepared.pass.game().contrast.is_some() {
-            true => self.compared_there(&mut prepared, moment.1, rates)?,
-            false => self.compared_here(&mut prepared, batch, moment, rates)?,
+            true => self.compared_there(&mut prepared, (batch, upcoming), moment.1, rates)?,
+            false => self.compared_here(&mut prepared, (batch, upcoming), moment, rates)?,
         };
         self.resident.prepared = Some(prepared);
         Ok(done)
@@ -184,6 +212,7 @@ impl Learners {
     fn compared_there(
         &self,
         prepared: &mut Prepared,
+        (batch, upcoming): (StepBatch<'_>, &mut dyn Upcoming),
         learning: Learning,
         rates: StepRates,
     ) -> Result<Done, DeviceError> {
@@ -191,7 +220,9 @@ impl Learners {
             prepared.set_queue(queue)?;
         }
         let weight = weight(learning, rates);
-        let seen = prepared.pass.run(play(learning), weight)?;
+        prepared.pass.run(play(learning), weight)?;
+        prepared.send_ahead(batch, upcoming, &self.profiler())?;
+        let seen = prepared.pass.read()?;
         Ok(Done {
             loss: weight * seen.loss,
             embeddings: seen.embeddings,
@@ -204,11 +235,12 @@ impl Learners {
     fn compared_here(
         &mut self,
         prepared: &mut Prepared,
-        batch: StepBatch<'_>,
+        (batch, upcoming): (StepBatch<'_>, &mut dyn Upcoming),
         moment: (u32, Learning),
         rates: StepRates,
     ) -> Result<Done, Failure> {
-        let seen = prepared.pass.embed()?;
+        prepared.pass.embed()?;
+        let seen = prepared.pass.read()?;
         let rows = Rows {
             embeddings: seen.embeddings,
             targets: seen.targets,
@@ -222,6 +254,7 @@ impl Learners {
             .map_err(Failure::Objective)?;
         if loss.is_finite() {
             prepared.pass.differentiate(&gradients, play(moment.1))?;
+            prepared.send_ahead(batch, upcoming, &profiler)?;
         }
         Ok(Done {
             loss,

@@ -41,6 +41,21 @@ pub struct StepBatch<'a> {
     pub step: u64,
 }
 
+/// Who knows the examples of the next step.
+pub trait Upcoming {
+    /// These examples, as [`StepBatch::examples`] will have them; `None` where no step follows.
+    fn examples(&mut self) -> Option<Vec<&[f32]>>;
+}
+
+/// Nobody knows them.
+struct Unknown;
+
+impl Upcoming for Unknown {
+    fn examples(&mut self) -> Option<Vec<&[f32]>> {
+        None
+    }
+}
+
 /// Settings of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepRates {
@@ -174,6 +189,20 @@ impl Learners {
         rates: StepRates,
         noise: &mut dyn NoiseSource,
     ) -> Result<StepOutcome, ObjectiveError> {
+        self.step_before(&mut Unknown, batch, rates, noise)
+    }
+
+    /// [`Learners::step`] where the next one is known: a device is sent its examples while it computes.
+    ///
+    /// # Errors
+    /// When the objective refuses the embeddings.
+    pub fn step_before(
+        &mut self,
+        next: &mut dyn Upcoming,
+        batch: StepBatch<'_>,
+        rates: StepRates,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<StepOutcome, ObjectiveError> {
         let viewmaker_lr = match (&self.players.views, &self.viewmaker_optimizer) {
             (Views::Learned(_), Some(_)) => rates.viewmaker_lr,
             _ => None,
@@ -183,7 +212,12 @@ impl Learners {
             (Some(_), Update::Simultaneous) => Learning::Both,
             _ => Learning::Encoder,
         };
-        let first = self.pass(batch, (0, learning), rates, noise)?;
+        // Whatever runs last has the most to do beside.
+        let has_second = viewmaker_lr.is_some() && learning != Learning::Both;
+        let first = match has_second {
+            true => self.pass(batch, (0, learning), rates, (noise, &mut Unknown))?,
+            false => self.pass(batch, (0, learning), rates, (noise, next))?,
+        };
         self.step_encoder(rates);
         let mut outcome = StepOutcome {
             encoder_loss: first.loss,
@@ -203,7 +237,8 @@ impl Learners {
             }
             Some(lr) => {
                 // Fresh views through the updated, frozen encoder.
-                let second = self.pass(batch, (1, Learning::Viewmaker), rates, noise)?;
+                let moment = (1, Learning::Viewmaker);
+                let second = self.pass(batch, moment, rates, (noise, next))?;
                 self.step_viewmaker(lr);
                 outcome.viewmaker_loss = Some(second.loss);
                 outcome.embeddings.push(second.embeddings);
@@ -222,10 +257,10 @@ impl Learners {
         batch: StepBatch<'_>,
         moment: (u32, Learning),
         rates: StepRates,
-        noise: &mut dyn NoiseSource,
+        (noise, next): (&mut dyn NoiseSource, &mut dyn Upcoming),
     ) -> Result<Done, ObjectiveError> {
         self.zero_grads(moment.1);
-        let done = match self.resident_pass(batch, moment, rates, noise) {
+        let done = match self.resident_pass(batch, moment, rates, (noise, next)) {
             Some(done) => done?,
             None if (1..batch.dims[0]).contains(&rates.chunk) => {
                 self.cached_pass(batch, moment, rates, noise)?

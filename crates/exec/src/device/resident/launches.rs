@@ -182,7 +182,7 @@ impl ResidentPass {
         pass.compute(weights, Mode::Train)?;
         let mut seen = pass.place(output);
         if self.blended {
-            let blend = self.staging.all();
+            let blend = self.spare.all();
             self.strength.blend(&seen, &x, &blend)?;
             seen = blend;
         }

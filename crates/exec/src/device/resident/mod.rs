@@ -42,8 +42,10 @@ pub struct ResidentPass {
     dims: Dims,
     /// Components of an embedding.
     dim: usize,
-    /// One array of examples, in the other layout or on its way; free while a stretch runs.
-    staging: Buffer,
+    /// Room for one array of examples, whatever is in it.
+    spare: Buffer,
+    /// Every array of examples as it was sent, NCHW: of the next pass, while this one runs.
+    sent: Vec<Buffer>,
     /// Every array of examples, NHWC.
     examples: Vec<Buffer>,
     views: Vec<View>,
@@ -100,11 +102,14 @@ impl ResidentPass {
             let version = version(precision, contrast.rows(), &device);
             OnDevice::new(contrast, &device, version)
         });
+        let arrays = || {
+            let arrays = (0..game.sources).map(|_| device.alloc(dims.len()));
+            arrays.collect::<Result<Vec<_>, _>>()
+        };
         Ok(Self {
-            staging: device.alloc(dims.len())?,
-            examples: (0..game.sources)
-                .map(|_| device.alloc(dims.len()))
-                .collect::<Result<_, _>>()?,
+            spare: device.alloc(dims.len())?,
+            sent: arrays()?,
+            examples: arrays()?,
             views: (0..count)
                 .map(|view| View::new(&game, view))
                 .collect::<Result<_, _>>()?,
@@ -132,22 +137,33 @@ impl ResidentPass {
         &self.game
     }
 
-    /// Takes the examples of `source` to the device.
+    /// Sends the examples of `source` to the device, also while a pass runs;
+    /// [`ResidentPass::take_examples`] uses them.
     ///
     /// # Errors
     /// When the driver fails.
     ///
     /// # Panics
     /// When there is no such source, or the number of elements is another.
-    pub fn set_examples(&mut self, source: usize, nchw: &[f32]) -> Result<(), DeviceError> {
+    pub fn send_examples(&mut self, source: usize, nchw: &[f32]) -> Result<(), DeviceError> {
         self.follow_profiler();
-        let to = self.examples[source].all();
+        let to = self.sent[source].all();
         self.profiler.time(Part::Layout, || {
-            if layout::is_the_same(self.dims) {
-                return self.device.upload(&to, nchw);
+            self.device.upload(&to, nchw)?;
+            self.settle()
+        })
+    }
+
+    /// What was sent last for every source becomes the examples, until it is called again.
+    ///
+    /// # Errors
+    /// When a kernel does not compile or start.
+    pub fn take_examples(&mut self) -> Result<(), DeviceError> {
+        self.follow_profiler();
+        self.profiler.time(Part::Layout, || {
+            for (sent, to) in self.sent.iter().zip(&self.examples) {
+                self.reorder(self.dims, &sent.all(), &to.all())?;
             }
-            self.device.upload(&self.staging.all(), nchw)?;
-            self.reorder(self.dims, &to)?;
             self.settle()
         })
     }
@@ -192,27 +208,30 @@ impl ResidentPass {
         self.profiler.time(Part::Noise, || {
             let to = match same {
                 true => place.clone(),
-                false => self.staging.span(0..dims.len()),
+                false => self.spare.span(0..dims.len()),
             };
             match noise {
                 Noise::Uniform(philox) => philox.fill_uniform_on(&to)?,
                 Noise::Given(numbers) => self.device.upload(&to, numbers)?,
             }
             if !same {
-                self.reorder(dims, &place)?;
+                self.reorder(dims, &to, &place)?;
             }
             self.settle()
         })
     }
 
-    /// From NCHW in `staging` to NHWC.
-    fn reorder(&self, dims: Dims, to: &Span) -> Result<(), DeviceError> {
+    /// From NCHW to NHWC.
+    fn reorder(&self, dims: Dims, from: &Span, to: &Span) -> Result<(), DeviceError> {
+        if layout::is_the_same(dims) {
+            return self.device.copy(from, to);
+        }
         let of = Matrices {
             examples: dims.n,
             rows: dims.c,
             columns: dims.area(),
         };
-        transpose(&self.device, of, &self.staging.span(0..dims.len()), to)
+        transpose(&self.device, of, from, to)
     }
 
     /// From now on every view is `strength` times what was made plus the rest of the example; 1 is all
@@ -242,7 +261,8 @@ impl ResidentPass {
     }
 
     /// Computes embeddings and loss, and adds the gradients of whoever learns, times `loss_grad`, to those
-    /// of its tower. Examples and noise must have been set; examples stay, noise is gone afterwards.
+    /// of its tower; returns before that is done. Examples and noise must have been set; examples stay,
+    /// noise is gone afterwards.
     ///
     /// # Errors
     /// When the device fails.
@@ -250,24 +270,22 @@ impl ResidentPass {
     /// # Panics
     /// When the game has no loss for the device, or the views are to learn and the encoder's input gradients
     /// are not wanted.
-    pub fn run(&mut self, play: Play, loss_grad: f32) -> Result<Seen, DeviceError> {
+    pub fn run(&mut self, play: Play, loss_grad: f32) -> Result<(), DeviceError> {
         assert!(self.loss.is_some(), "{self:?} has no loss");
-        self.launch(Stretch::Whole(play, loss_grad.to_bits()))?;
-        self.read()
+        self.launch(Stretch::Whole(play, loss_grad.to_bits()))
     }
 
     /// Computes the embeddings alone; [`ResidentPass::differentiate`] does the rest. Examples and noise must
-    /// have been set.
+    /// have been set. Returns before it is done.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn embed(&mut self) -> Result<Seen, DeviceError> {
-        self.launch(Stretch::Embed)?;
-        self.read()
+    pub fn embed(&mut self) -> Result<(), DeviceError> {
+        self.launch(Stretch::Embed)
     }
 
     /// Adds the gradients of whoever learns to those of its tower, from the gradients with respect to what
-    /// [`ResidentPass::embed`] gave for the online views, `[batch, D]` each.
+    /// [`ResidentPass::embed`] gave for the online views, `[batch, D]` each; returns before that is done.
     ///
     /// # Errors
     /// When the device fails.
@@ -286,7 +304,11 @@ impl ResidentPass {
         0..HEAD + views * self.game.batch * self.dim
     }
 
-    fn read(&self) -> Result<Seen, DeviceError> {
+    /// What came of the last [`ResidentPass::run`] or [`ResidentPass::embed`]; waits for it.
+    ///
+    /// # Errors
+    /// When the driver or an earlier kernel fails.
+    pub fn read(&self) -> Result<Seen, DeviceError> {
         let seen = self.seen();
         let mut all = vec![0.0; seen.len()];
         self.device.download(&self.results.span(seen), &mut all)?;
