@@ -4,9 +4,10 @@
 use viewmaker::config::{Config, OptimizerName, Perturbs, Update, ViewSource, preset};
 use viewmaker::model::Networks;
 use viewmaker::train::learners::Learners;
+use viewmaker::train::perturbation::Perturbation;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, SeededNoise};
 use viewmaker::train::resident::Resident;
-use viewmaker::train::step::{Perturbation, StepBatch, StepOutcome, StepRates, Upcoming};
+use viewmaker::train::step::{StepBatch, StepOutcome, StepRates, Upcoming};
 use viewmaker_data::text;
 use viewmaker_device::Device;
 use viewmaker_exec::{Machine, Profiler, Tower};

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use viewmaker::config::Config;
 use viewmaker::error::{Error, Result};
 use viewmaker::train::learners::Learners;
+use viewmaker::train::perturbation::Perturbation;
 use viewmaker::train::players::{NoiseRequest, NoiseSource, SeededNoise, Views};
-use viewmaker::train::step::{Perturbation, StepBatch, StepOutcome, StepRates};
+use viewmaker::train::step::{StepBatch, StepOutcome, StepRates};
 use viewmaker_exec::{Machine, Tensor, Tower};
 use viewmaker_net::Net;
 

@@ -14,9 +14,10 @@
 
 use super::learners::Learners;
 use super::leaves::{Leaf, Rows};
+use super::perturbation::mean_distortion;
 use super::players::{NoiseRequest, NoiseSource};
+use super::step::request;
 use super::step::{Done, Learning, StepBatch, StepRates, example_tensor};
-use super::step::{mean_distortion, request};
 use dfdx::prelude::{Backward, HasShape, Rank0, SumTo, TensorFromVec};
 use viewmaker_exec::{Part, Wanted};
 use viewmaker_objective::ObjectiveError;

@@ -9,7 +9,6 @@ use super::leaves::Rows;
 use super::players::{NoiseRequest, NoiseSource};
 use super::step::{Done, Learning, StepBatch, StepRates};
 use super::step::{Upcoming, request, weight};
-use crate::config::Perturbs;
 use viewmaker_device::DeviceError;
 use viewmaker_exec::device::{Game, Noise, Play, ResidentPass};
 use viewmaker_exec::{Machine, Part, Profiler};
@@ -279,10 +278,7 @@ impl Learners {
             encoder: self.players.encoder.clone(),
             momentum_encoder: self.companions.momentum_encoder().cloned(),
             views: self.players.views.tower().cloned(),
-            perturbed: match rates.perturbation.perturbs {
-                Perturbs::Both => views,
-                Perturbs::First => 1,
-            },
+            perturbed: rates.perturbation.count(views),
             online: branches.online.to_vec(),
             target: branches.target.to_vec(),
             contrast,

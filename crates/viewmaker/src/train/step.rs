@@ -9,13 +9,12 @@
 //! go through which networks.
 
 use super::learners::Learners;
-use super::players::{Embeddings, Examples, NoiseRequest, NoiseSource, Players, Views};
-use crate::config::{Perturbs, Update};
+use super::perturbation::{Perturbation, mean_distortion};
+use super::players::{Embeddings, Examples, NoiseRequest, NoiseSource, Views};
+use crate::config::Update;
 use dfdx::prelude::{
-    AsArray, Backward, Cpu, NoneTape, OwnedTape, PutTape, SplitTape, Tape, Tensor, TensorFromVec,
-    Trace,
+    AsArray, Backward, Cpu, NoneTape, OwnedTape, PutTape, SplitTape, Tensor, TensorFromVec, Trace,
 };
-use rayon::prelude::*;
 use viewmaker_exec::{Maps, Part, Profiler, Wanted};
 use viewmaker_objective::{BatchInfo, ObjectiveError, Outputs, Seen};
 
@@ -75,53 +74,12 @@ pub struct StepRates {
     pub perturbation: Perturbation,
 }
 
-/// How perturbations are applied.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Perturbation {
-    /// Which views are perturbed; the others are the examples themselves.
-    pub perturbs: Perturbs,
-    /// Factor on every perturbation, in `(0, 1]`: the warm-up of the budget.
-    pub strength: f32,
-}
-
 impl<'a> StepBatch<'a> {
     /// What view number `view` is made of.
     pub(super) fn example(&self, view: usize) -> &'a [f32] {
         let [n, c, h, w] = self.dims;
         let all = self.examples[view % self.examples.len()];
         &all[self.first * c * h * w..][..n * c * h * w]
-    }
-}
-
-impl Perturbation {
-    /// All views, with the whole budget.
-    pub const FULL: Self = Self {
-        perturbs: Perturbs::Both,
-        strength: 1.0,
-    };
-
-    const fn applies_to(self, view: usize) -> bool {
-        matches!(self.perturbs, Perturbs::Both) || view == 0
-    }
-
-    /// The view of every example that `request` asks for.
-    pub(super) fn apply<T: Tape<f32, Cpu>>(
-        self,
-        players: &Players,
-        x: Examples<T>,
-        noise: &mut dyn NoiseSource,
-        request: NoiseRequest,
-    ) -> Examples<T> {
-        if !self.applies_to(request.view as usize) {
-            return x;
-        }
-        if self.strength == 1.0 {
-            return players.views.apply(x, noise, request);
-        }
-        // A point between example and view: within the scaled budget, and clamped where the view is.
-        let original: Examples<T> = x.retaped();
-        let view = players.views.apply(x, noise, request);
-        view * self.strength + original * (1.0 - self.strength)
     }
 }
 
@@ -438,31 +396,4 @@ pub(super) fn request(batch: StepBatch<'_>, pass: u32, view: usize) -> NoiseRequ
 pub(super) fn example_tensor(batch: StepBatch<'_>, view: usize) -> Tensor<Maps, f32, Cpu> {
     let [n, c, h, w] = batch.dims;
     Cpu::default().tensor_from_vec(batch.example(view).to_vec(), (n, c, h, w))
-}
-
-/// Mean absolute difference between perturbed views and examples.
-pub(super) fn mean_distortion<T: Tape<f32, Cpu>>(
-    views: &[Examples<T>],
-    batch: StepBatch<'_>,
-    perturbation: Perturbation,
-) -> f32 {
-    const PIECE: usize = 1 << 14;
-    let (mut sum, mut count) = (0.0f64, 0usize);
-    let numbered = views.iter().enumerate();
-    for (view, tensor) in numbered.filter(|(view, _)| perturbation.applies_to(*view)) {
-        let seen = tensor.as_vec();
-        let pieces = seen
-            .par_chunks(PIECE)
-            .zip(batch.example(view).par_chunks(PIECE));
-        let pieces: Vec<f64> = pieces.map(|(v, x)| distance(v, x)).collect();
-        // In order, so that the sum does not depend on the number of threads.
-        sum += pieces.iter().sum::<f64>();
-        count += seen.len();
-    }
-    (sum / count.max(1) as f64) as f32
-}
-
-/// Sum of absolute differences.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).sum()
 }
