@@ -12,7 +12,7 @@ pub use prefetch::Batches;
 
 use crate::views::Recipe;
 use crate::{DataError, Dataset, Draw, random};
-use batch::{Buffers, Making};
+use batch::{Buffers, Loading, Making};
 use std::sync::Arc;
 use viewmaker_ops::random::Philox;
 
@@ -24,6 +24,7 @@ pub struct Loader {
     workers: usize,
     order: Order,
     views: Option<Views>,
+    shared: bool,
     buffers: Arc<Buffers>,
 }
 
@@ -93,8 +94,15 @@ impl Loader {
             workers,
             order,
             views: None,
+            shared: false,
             buffers: Arc::default(),
         }
+    }
+
+    /// Whether all threads of the program share the examples of a batch, instead of one worker loading it
+    /// alone: for programs whose threads have nothing else to do. Batches are the same.
+    pub fn shared_by_all_threads(self, shared: bool) -> Self {
+        Self { shared, ..self }
     }
 
     /// Makes `count` views (at least 1) of every example by `recipe` instead of loading it as it is;
@@ -146,6 +154,7 @@ impl Loader {
             }),
             batch_size: self.batch_size,
             batches: self.batches_per_epoch(),
+            shared: self.shared,
         };
         Batches::start(Arc::new(job), first, self.workers)
     }
@@ -182,19 +191,20 @@ struct Job {
     making: Option<Making>,
     batch_size: usize,
     batches: usize,
+    shared: bool,
 }
 
 impl Job {
     fn load(&self, batch: usize) -> Result<Batch, DataError> {
         let first = batch * self.batch_size;
         let end = self.order.len().min(first + self.batch_size);
-        Batch::load(
-            &*self.dataset,
-            &self.order[first..end],
-            self.draw,
-            self.making.as_ref(),
-            &self.buffers,
-        )
+        let loading = Loading {
+            dataset: &*self.dataset,
+            draw: self.draw,
+            making: self.making.as_ref(),
+            shared: self.shared,
+        };
+        loading.batch(&self.order[first..end], &self.buffers)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::stats::check_finite;
 use crate::views::{Moment, Recipe};
 use crate::{DataError, Dataset, Draw};
+use rayon::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +33,13 @@ impl Batch {
     /// # Errors
     /// When an example cannot be loaded or holds a value that is not finite.
     pub fn of(dataset: &dyn Dataset, indices: &[usize], draw: Draw) -> Result<Self, DataError> {
-        Self::load(dataset, indices, draw, None, &Arc::default())
+        let loading = Loading {
+            dataset,
+            draw,
+            making: None,
+            shared: false,
+        };
+        loading.batch(indices, &Arc::default())
     }
 
     /// The views that the loader made of the examples, or the examples themselves as the only one.
@@ -40,18 +47,29 @@ impl Batch {
         let all = std::iter::once(&self.x).chain(&self.others);
         all.map(Vec::as_slice).collect()
     }
+}
 
-    pub(super) fn load(
-        dataset: &dyn Dataset,
+/// How the examples of a batch are loaded.
+pub(super) struct Loading<'a> {
+    pub(super) dataset: &'a dyn Dataset,
+    pub(super) draw: Draw,
+    pub(super) making: Option<&'a Making>,
+    /// By all threads of the program, instead of the calling one.
+    pub(super) shared: bool,
+}
+
+impl Loading<'_> {
+    /// The examples `indices`, in that order.
+    pub(super) fn batch(
+        &self,
         indices: &[usize],
-        draw: Draw,
-        making: Option<&Making>,
         buffers: &Arc<Buffers>,
-    ) -> Result<Self, DataError> {
+    ) -> Result<Batch, DataError> {
+        let dataset = self.dataset;
         let [c, h, w] = dataset.shape();
         let len = indices.len() * c * h * w;
-        let views = making.map_or(1, |making| making.count);
-        let mut batch = Self {
+        let views = self.making.map_or(1, |making| making.count);
+        let mut batch = Batch {
             x: buffers.take(len),
             others: (1..views).map(|_| buffers.take(len)).collect(),
             dims: [indices.len(), c, h, w],
@@ -63,14 +81,28 @@ impl Batch {
         };
         let views = std::iter::once(&mut batch.x).chain(&mut batch.others);
         for (view, values) in views.enumerate() {
-            for (&index, out) in indices.iter().zip(values.chunks_exact_mut(c * h * w)) {
-                load_one(dataset, index, out, |out| match making {
-                    Some(making) => making.load(dataset, index, draw, view as u32, out),
-                    None => dataset.load(index, draw, out),
-                })?;
+            let load = |(&index, out): (&usize, &mut [f32])| self.example(index, view as u32, out);
+            let example = c * h * w;
+            if self.shared {
+                let pairs = indices.par_iter().zip(values.par_chunks_exact_mut(example));
+                let loaded: Vec<_> = pairs.map(load).collect();
+                // The first error, whichever thread was the fastest.
+                loaded.into_iter().collect::<Result<(), _>>()?;
+            } else {
+                let mut pairs = indices.iter().zip(values.chunks_exact_mut(example));
+                pairs.try_for_each(load)?;
             }
         }
         Ok(batch)
+    }
+
+    /// One view of one example.
+    fn example(&self, index: usize, view: u32, out: &mut [f32]) -> Result<(), DataError> {
+        let (dataset, draw) = (self.dataset, self.draw);
+        load_one(dataset, index, out, |out| match self.making {
+            Some(making) => making.load(dataset, index, draw, view, out),
+            None => dataset.load(index, draw, out),
+        })
     }
 }
 

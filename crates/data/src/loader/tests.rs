@@ -75,6 +75,8 @@ fn batches_do_not_depend_on_workers() {
     assert_eq!(alone.len(), 10);
     assert_eq!(alone, all(1, 5, 2));
     assert_eq!(alone, all(4, 5, 2));
+    let shared = training(numbers(103), 2, 5).shared_by_all_threads(true);
+    assert_eq!(alone, shared.epoch(2).map(content).collect::<Vec<_>>());
     assert_ne!(alone, all(4, 6, 2));
     assert_ne!(alone[0].2, all(0, 5, 3)[0].2);
 }

@@ -24,6 +24,11 @@ pub enum Machine {
 }
 
 impl Machine {
+    /// Whether it is a device, which leaves the processor's threads to others.
+    pub const fn is_device(&self) -> bool {
+        matches!(self, Self::Device(..))
+    }
+
     /// Waits until a device has done what it was asked to.
     ///
     /// # Errors

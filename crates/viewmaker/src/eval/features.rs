@@ -97,7 +97,7 @@ pub fn extract(
     how: Extraction,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Features> {
-    let loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
+    let loader = loader(players, dataset, how)?;
     let total = dataset.len() as u64;
     let batches = loader.epoch(0);
     let mut progress = |done| progress(done, total);
@@ -132,7 +132,7 @@ pub fn extract_views(
         mut noise,
         epoch,
     } = views;
-    let mut loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
+    let mut loader = loader(players, dataset, how)?;
     if let Some(recipe) = recipe {
         loader = loader.with_views(Arc::clone(recipe), 1, noise.seed);
     }
@@ -149,6 +149,11 @@ pub fn extract_views(
         };
         Ok(players.views.apply_slice(x, count, &mut noise, request))
     })
+}
+
+fn loader(players: &Players, dataset: &Arc<dyn Dataset>, how: Extraction) -> Result<Loader> {
+    let loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
+    Ok(loader.shared_by_all_threads(players.encoder.machine().is_device()))
 }
 
 fn embed_batches(

@@ -42,7 +42,8 @@ impl<'a> CleanStatistics<'a> {
         }
         let batch = BATCH.min(dataset.len());
         // The order of training, so that a data set sorted by class gives mixed batches.
-        let loader = Loader::training(Arc::clone(dataset), batch, super::WORKERS, 0)?;
+        let loader = Loader::training(Arc::clone(dataset), batch, super::WORKERS, 0)?
+            .shared_by_all_threads(players.encoder.machine().is_device());
         let mut done = 0;
         for epoch in 0.. {
             for batch in loader.epoch(epoch).take(BATCHES - done) {

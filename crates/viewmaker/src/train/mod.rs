@@ -122,7 +122,8 @@ impl<'a> Trainer<'a> {
             config.train.batch_size,
             WORKERS,
             config.seed,
-        )?;
+        )?
+        .shared_by_all_threads(machine.is_device());
         if let Some(recipe) = config.recipe()? {
             let views = learners.objective.branches().views();
             loader = loader.with_views(Arc::new(recipe), views, config.seed);

@@ -11,7 +11,7 @@ use super::step::{Done, Learning, StepBatch, StepRates};
 use super::step::{Upcoming, request, weight};
 use viewmaker_device::DeviceError;
 use viewmaker_exec::device::{Game, Noise, Play, ResidentPass};
-use viewmaker_exec::{Machine, Part, Profiler};
+use viewmaker_exec::{Part, Profiler};
 use viewmaker_objective::ObjectiveError;
 use viewmaker_objective::key_queue::KeyQueue;
 
@@ -168,7 +168,7 @@ impl Learners {
         rates: StepRates,
         (noise, upcoming): (&mut dyn NoiseSource, &mut dyn Upcoming),
     ) -> Option<Result<Done, ObjectiveError>> {
-        let on_device = matches!(self.players.encoder.machine(), Machine::Device(..));
+        let on_device = self.players.encoder.machine().is_device();
         let whole = !(1..batch.dims[0]).contains(&rates.chunk);
         if !on_device || !whole || self.resident.off {
             return None;

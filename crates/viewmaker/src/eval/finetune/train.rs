@@ -31,7 +31,8 @@ impl Training<'_> {
             ..
         } = *self.settings;
         let batch_size = batch_size.min(labelled.len());
-        let loader = Loader::training(labelled, batch_size, WORKERS, self.seed)?;
+        let loader = Loader::training(labelled, batch_size, WORKERS, self.seed)?
+            .shared_by_all_threads(tower.machine().is_device());
         let mut adam = Adam::new(tower.net(), [0.9, 0.999], 1e-8, weight_decay, true);
         let schedule = Schedule::Cosine {
             warmup_steps: 0,
