@@ -87,6 +87,14 @@ pub struct Extraction {
     pub unlabelled: bool,
 }
 
+impl Extraction {
+    /// How many examples of `dataset` are embedded.
+    fn rows_of(&self, dataset: &dyn Dataset) -> usize {
+        let wanted = |&i: &usize| self.unlabelled || dataset.label(i).is_some();
+        (0..dataset.len()).filter(wanted).count()
+    }
+}
+
 /// Embeds every (labelled) example of `dataset`, without views.
 ///
 /// # Errors
@@ -101,9 +109,13 @@ pub fn extract(
     let total = dataset.len() as u64;
     let batches = loader.epoch(0);
     let mut progress = |done| progress(done, total);
-    embed_batches(players, batches, how, &mut progress, |x, _, _| {
-        Ok(x.to_vec())
-    })
+    embed_batches(
+        players,
+        (&**dataset, batches),
+        how,
+        &mut progress,
+        |x, _, _| Ok(x.to_vec()),
+    )
 }
 
 /// The views of one epoch of a probe.
@@ -138,17 +150,23 @@ pub fn extract_views(
     }
     let batches = loader.epoch(epoch as u32);
     let quiet = &mut |_| {};
-    embed_batches(players, batches, how, quiet, |x, count, batch| {
-        // Steps far beyond any training run, so that a probe never sees training's noise.
-        let step = u64::from(u32::MAX) - (epoch << 16) - batch;
-        let request = NoiseRequest {
-            step,
-            pass: 0,
-            view: 2,
-            channel: 0,
-        };
-        Ok(players.views.apply_slice(x, count, &mut noise, request))
-    })
+    embed_batches(
+        players,
+        (&**dataset, batches),
+        how,
+        quiet,
+        |x, count, batch| {
+            // Steps far beyond any training run, so that a probe never sees training's noise.
+            let step = u64::from(u32::MAX) - (epoch << 16) - batch;
+            let request = NoiseRequest {
+                step,
+                pass: 0,
+                view: 2,
+                channel: 0,
+            };
+            Ok(players.views.apply_slice(x, count, &mut noise, request))
+        },
+    )
 }
 
 fn loader(players: &Players, dataset: &Arc<dyn Dataset>, how: Extraction) -> Result<Loader> {
@@ -158,13 +176,16 @@ fn loader(players: &Players, dataset: &Arc<dyn Dataset>, how: Extraction) -> Res
 
 fn embed_batches(
     players: &Players,
-    batches: Batches,
+    (dataset, batches): (&dyn Dataset, Batches),
     how: Extraction,
     progress: &mut dyn FnMut(u64),
     mut view: impl FnMut(&[f32], usize, u64) -> Result<Vec<f32>>,
 ) -> Result<Features> {
+    let dim = players.encoder.net().dims(how.value, 1).example();
     let mut features = Features {
-        dim: players.encoder.net().dims(how.value, 1).example(),
+        dim,
+        // Features before pooling take gigabytes: there is no room for a second copy while they grow.
+        rows: Vec::with_capacity(how.rows_of(dataset) * dim),
         ..Features::default()
     };
     let mut done = 0;

@@ -131,7 +131,9 @@ impl Prepared {
 
     /// Takes those rows of a queue to the device that are new there.
     fn set_queue(&mut self, queue: &KeyQueue) -> Result<(), DeviceError> {
-        for rows in queue.newest(queue.written() - self.queue_written) {
+        // Of another queue than the last one all rows are new.
+        let new = queue.written().checked_sub(self.queue_written);
+        for rows in queue.newest(new.unwrap_or(u64::MAX)) {
             let elements = rows.start * queue.columns()..rows.end * queue.columns();
             self.pass
                 .set_constants(rows.start, &queue.rows()[elements])?;
