@@ -96,8 +96,13 @@ fn steps_are_measured() {
         assert_eq!(ran.code, 2, "{args:?}");
         ran.err
     };
-    let texts = refused(&["--set=objective.name=clip"]);
-    assert!(texts.contains("networks beside the encoder"), "{texts}");
+    for objective in ["clip", "supcon", "tcn"] {
+        let why = refused(&[&format!("--set=objective.name={objective}")]);
+        assert!(why.contains("an order in time"), "{why}");
+    }
+    let second = "--set=objective.name=byol";
+    let ran = succeed(Path::new("."), &[&small[..], &[second]].concat());
+    assert!(ran.out.contains("examples/s"), "{}", ran.out);
 }
 
 #[test]
