@@ -2,7 +2,7 @@
 //!
 //! Where the networks run on a device, examples, noise, views and their gradients are there, too, for
 //! every objective. A streaming loss of the embeddings is computed where they are; any other is computed
-//! here of the embeddings alone ([`super::leaves`]). Only a batch in chunks goes over the tape.
+//! here of the embeddings alone (`leaves.rs`). Only a batch in chunks goes over the tape.
 
 use super::learners::Learners;
 use super::leaves::Rows;
