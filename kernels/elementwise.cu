@@ -1,4 +1,4 @@
-// Sums and scalings of whole spans. One thread computes the elements thread_number(),
+// Sums, scalings and blends of whole spans. One thread computes the elements thread_number(),
 // thread_number() + thread_count(), … of `n`.
 #include "common.cuh"
 

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model;
 use crate::progress::{TaskReport, Ui};
+use crate::train::WORKERS;
 use crate::train::players::{Players, SeededNoise, Views};
 use features::{Extraction, Features, FreshViews, extract, extract_views};
 use knn::Knn;
@@ -32,9 +33,6 @@ use std::sync::Arc;
 use viewmaker_data::{Dataset, Recipe, Splits, Subset};
 use viewmaker_net::ValueId;
 pub use zero_shot::ZeroShotResult;
-
-/// Threads that load examples during an evaluation.
-const WORKERS: usize = 2;
 
 /// Examples embedded at once; the plan of an evaluation stays small.
 const BATCH: usize = 128;

@@ -5,8 +5,8 @@
 //! networks are.
 
 use super::learners::Learners;
-use super::step::{Learning, StepBatch, StepRates, info, weight};
-use dfdx::prelude::{AsArray, Backward, Cpu, PutTape, SplitTape, Tensor, TensorFromVec, Trace};
+use super::step::{Learning, StepBatch, StepRates, differentiate, info, weight};
+use dfdx::prelude::{Cpu, Tensor, TensorFromVec, Trace};
 use viewmaker_exec::Vectors;
 use viewmaker_objective::{ObjectiveError, Outputs};
 
@@ -58,12 +58,10 @@ impl Learners {
         }
         self.add_texts(&mut outputs, batch, learning);
         let loss = self.objective.loss(outputs, &info(batch, pass))?;
-        let (value, tape) = (loss * weight(learning, rates)).split_tape();
-        let loss = value.array();
-        if !loss.is_finite() {
+        let (loss, gradients) = differentiate(loss, weight(learning, rates));
+        let Some(gradients) = gradients else {
             return Ok((loss, Vec::new()));
-        }
-        let gradients = value.put_tape(tape).backward();
+        };
         let last = match predictions.is_empty() {
             true => embeddings,
             false => predictions,

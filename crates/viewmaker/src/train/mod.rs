@@ -35,7 +35,7 @@ use viewmaker_data::{Batch, Batches, Loader, Splits};
 use viewmaker_exec::optim::Schedule;
 use viewmaker_exec::{Machine, Part, Profile, Profiler};
 
-/// Threads that load training examples ahead.
+/// Threads that load examples ahead, in training and in evaluations.
 pub const WORKERS: usize = 2;
 
 /// Sums over the steps of an epoch, for its report.

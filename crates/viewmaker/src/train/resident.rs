@@ -171,8 +171,7 @@ impl Learners {
         (noise, upcoming): (&mut dyn NoiseSource, &mut dyn Upcoming),
     ) -> Option<Result<Done, ObjectiveError>> {
         let on_device = self.players.encoder.machine().is_device();
-        let whole = !(1..batch.dims[0]).contains(&rates.chunk);
-        if !on_device || !whole || self.resident.off {
+        if !on_device || rates.divides(batch) || self.resident.off {
             return None;
         }
         Some(match self.play(batch, moment, rates, (noise, upcoming)) {

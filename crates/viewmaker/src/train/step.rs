@@ -13,10 +13,11 @@ use super::perturbation::{Perturbation, mean_distortion};
 use super::players::{Embeddings, Examples, NoiseRequest, NoiseSource, Views};
 use crate::config::Update;
 use dfdx::prelude::{
-    AsArray, Backward, Cpu, NoneTape, OwnedTape, PutTape, SplitTape, Tensor, TensorFromVec, Trace,
+    AsArray, Backward, Cpu, Gradients, NoneTape, OwnedTape, PutTape, SplitTape, Tensor,
+    TensorFromVec, Trace,
 };
 use viewmaker_exec::{Maps, Part, Profiler, Wanted};
-use viewmaker_objective::{BatchInfo, ObjectiveError, Outputs, Seen};
+use viewmaker_objective::{BatchInfo, Loss, ObjectiveError, Outputs, Seen};
 
 /// A batch as a step sees it.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,13 @@ pub struct StepRates {
     pub chunk: usize,
     /// Which views are perturbed, and how much of the perturbation is applied.
     pub perturbation: Perturbation,
+}
+
+impl StepRates {
+    /// Whether `batch` is computed in several chunks.
+    pub(super) fn divides(self, batch: StepBatch<'_>) -> bool {
+        (1..batch.dims[0]).contains(&self.chunk)
+    }
 }
 
 impl<'a> StepBatch<'a> {
@@ -220,9 +228,7 @@ impl Learners {
         self.zero_grads(moment.1);
         let done = match self.resident_pass(batch, moment, rates, (noise, next)) {
             Some(done) => done?,
-            None if (1..batch.dims[0]).contains(&rates.chunk) => {
-                self.cached_pass(batch, moment, rates, noise)?
-            }
+            None if rates.divides(batch) => self.cached_pass(batch, moment, rates, noise)?,
             None => self.whole_pass(batch, moment, rates, noise)?,
         };
         let info = info(batch, moment.0);
@@ -254,12 +260,7 @@ impl Learners {
         let embeddings = outputs.embeddings.iter().map(|z| z.as_vec()).collect();
         let loss = profiler.time(Part::Objective, || {
             let loss = self.objective.loss(outputs, &info(batch, pass))?;
-            let (value, tape) = (loss * weight(learning, rates)).split_tape();
-            let loss = value.array();
-            if loss.is_finite() {
-                value.put_tape(tape).backward();
-            }
-            Ok(loss)
+            Ok(differentiate(loss, weight(learning, rates)).0)
         })?;
         Ok(Done {
             loss,
@@ -372,6 +373,14 @@ pub(super) fn weight(learning: Learning, rates: StepRates) -> f32 {
         Learning::Encoder | Learning::Both => 1.0,
         Learning::Viewmaker => -rates.viewmaker_loss_weight,
     }
+}
+
+/// The loss times `weight`, and its gradients where it is finite.
+pub(super) fn differentiate(loss: Loss, weight: f32) -> (f32, Option<Gradients<f32, Cpu>>) {
+    let (value, tape) = (loss * weight).split_tape();
+    let loss = value.array();
+    let gradients = || value.put_tape(tape).backward();
+    (loss, loss.is_finite().then(gradients))
 }
 
 pub(super) fn info(batch: StepBatch<'_>, pass: u32) -> BatchInfo<'_> {
