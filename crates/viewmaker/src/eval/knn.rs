@@ -1,7 +1,9 @@
 //! Weighted nearest-neighbour classification on frozen features.
 
-use super::features::{Features, dot};
+use super::features::Features;
 use rayon::prelude::*;
+use std::cmp::Ordering;
+use viewmaker_ops::gemm::{Destination, Matrix, MatrixMut, multiply};
 
 /// How neighbours vote.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,28 +24,105 @@ pub fn accuracy(bank: &Features, test: &Features, classes: usize, knn: Knn) -> O
     if bank.is_empty() || test.is_empty() {
         return None;
     }
-    let correct = (0..test.len())
-        .into_par_iter()
-        .filter(|&i| predict(bank, test.row(i), classes, knn) == test.labels[i])
-        .count();
+    let correct: usize = test
+        .rows
+        .par_chunks(QUERIES * test.dim)
+        .zip(test.labels.par_chunks(QUERIES))
+        .map(|(queries, labels)| {
+            let predicted = predict_all(bank, queries, classes, knn);
+            predicted.iter().zip(labels).filter(|(a, b)| a == b).count()
+        })
+        .sum();
     Some(correct as f64 / test.len() as f64)
 }
 
-fn predict(bank: &Features, query: &[f32], classes: usize, knn: Knn) -> u32 {
+/// Queries that one task compares with the bank: one product instead of as many passes over it.
+const QUERIES: usize = 32;
+/// Rows of the bank that are compared at a time, so that few cosines are kept.
+const ROWS: usize = 1024;
+
+/// The class of every query.
+fn predict_all(bank: &Features, queries: &[f32], classes: usize, knn: Knn) -> Vec<u32> {
+    let dim = bank.dim;
+    let count = queries.len() / dim;
     let k = knn.k.clamp(1, bank.len());
-    let mut cosines: Vec<(f32, usize)> = (0..bank.len())
-        .map(|i| (dot(bank.row(i), query), i))
-        .collect();
-    let nearest_first =
-        |a: &(f32, usize), b: &(f32, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    cosines.select_nth_unstable_by(k - 1, nearest_first);
-    let neighbours = &mut cosines[..k];
-    // The order of summation must not depend on the selection algorithm.
-    neighbours.sort_unstable_by(nearest_first);
+    let mut nearest = vec![Nearest::new(k); count];
+    let mut cosines = vec![0.0; count * ROWS];
+    for (tile, rows) in bank.rows.chunks(ROWS * dim).enumerate() {
+        let width = rows.len() / dim;
+        multiply(
+            MatrixMut::new(&mut cosines, count, width),
+            Destination::Overwrite,
+            Matrix::new(queries, count, dim),
+            Matrix::new(rows, width, dim).transposed(),
+        );
+        for (nearest, cosines) in nearest.iter_mut().zip(cosines.chunks_exact(width)) {
+            nearest.offer(cosines, tile * ROWS);
+        }
+    }
+    nearest
+        .into_iter()
+        .map(|nearest| vote(bank, &nearest.sorted(), classes, knn.temperature))
+        .collect()
+}
+
+/// The nearest rows among those offered so far.
+#[derive(Clone, Debug)]
+struct Nearest {
+    k: usize,
+    /// Up to `2k` candidates `(cosine, row)`, which hold the `k` nearest.
+    candidates: Vec<(f32, usize)>,
+    /// No row with less is among the `k` nearest.
+    least: f32,
+}
+
+impl Nearest {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            candidates: Vec::with_capacity(2 * k),
+            least: f32::NEG_INFINITY,
+        }
+    }
+
+    /// The larger cosine first, then the smaller row.
+    fn order(a: &(f32, usize), b: &(f32, usize)) -> Ordering {
+        b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+    }
+
+    /// Takes the cosines of the rows from `first` on.
+    fn offer(&mut self, cosines: &[f32], first: usize) {
+        for (i, &cosine) in cosines.iter().enumerate() {
+            if cosine >= self.least {
+                self.candidates.push((cosine, first + i));
+                if self.candidates.len() == 2 * self.k {
+                    self.shrink();
+                }
+            }
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.candidates
+            .select_nth_unstable_by(self.k - 1, Self::order);
+        self.candidates.truncate(self.k);
+        self.least = self.candidates[self.k - 1].0;
+    }
+
+    /// The `k` nearest, or all when fewer were offered. The order of votes must not depend on how they were
+    /// selected.
+    fn sorted(mut self) -> Vec<(f32, usize)> {
+        self.candidates.sort_unstable_by(Self::order);
+        self.candidates.truncate(self.k);
+        self.candidates
+    }
+}
+
+fn vote(bank: &Features, neighbours: &[(f32, usize)], classes: usize, temperature: f32) -> u32 {
     let mut votes = vec![0.0f64; classes];
     let best = neighbours[0].0;
-    for &(cosine, i) in neighbours.iter() {
-        let weight = f64::from((cosine - best) / knn.temperature).exp();
+    for &(cosine, i) in neighbours {
+        let weight = f64::from((cosine - best) / temperature).exp();
         votes[bank.labels[i] as usize] += weight;
     }
     let winner = (0..classes)
@@ -55,6 +134,7 @@ fn predict(bank: &Features, query: &[f32], classes: usize, knn: Knn) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use viewmaker_ops::random::Philox;
 
     fn features(rows: &[[f32; 2]], labels: &[u32]) -> Features {
         let mut features = Features {
@@ -81,6 +161,51 @@ mod tests {
         };
         assert_eq!(accuracy(&bank, &test, 2, sharp), Some(1.0));
         assert_eq!(accuracy(&bank, &test, 2, flat), Some(0.0));
+    }
+
+    #[test]
+    fn agrees_with_sorting_every_cosine() {
+        let (classes, dim) = (7, 19);
+        let random = |rows: usize, stream: u32| {
+            let mut features = Features {
+                dim,
+                rows: vec![0.0; rows * dim],
+                labels: (0..rows as u32).map(|i| i * i % classes).collect(),
+                indices: (0..rows).collect(),
+            };
+            Philox::new(5, stream, 0).fill_uniform(&mut features.rows);
+            features.rows.iter_mut().for_each(|x| *x -= 0.5);
+            // Rows that are as near as others, also in another tile.
+            let first = features.rows[..3 * dim].to_vec();
+            features.rows[(rows - 3) * dim..].copy_from_slice(&first);
+            features.normalize();
+            features
+        };
+        let (bank, test) = (random(2 * ROWS + 77, 1), random(QUERIES + 5, 2));
+        for k in [1, 2, 10, 500, 5000] {
+            let knn = Knn {
+                k,
+                temperature: 0.2,
+            };
+            let right = |i: &usize| {
+                let dot = |row: &[f32]| {
+                    let pairs = row.iter().zip(test.row(*i));
+                    pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+                };
+                let mut all: Vec<(f64, usize)> =
+                    (0..bank.len()).map(|j| (dot(bank.row(j)), j)).collect();
+                all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                let mut votes = vec![0.0; classes as usize];
+                for (cosine, j) in all.into_iter().take(k) {
+                    votes[bank.labels[j] as usize] += (cosine / 0.2).exp();
+                }
+                let best = (0..votes.len()).max_by(|&a, &b| votes[a].total_cmp(&votes[b]));
+                best == Some(test.labels[*i] as usize)
+            };
+            let expected = (0..test.len()).filter(right).count() as f64 / test.len() as f64;
+            let accuracy = accuracy(&bank, &test, classes as usize, knn);
+            assert_eq!(accuracy, Some(expected), "k = {k}");
+        }
     }
 
     #[test]
