@@ -22,6 +22,16 @@ impl Draw {
     /// The draw of every evaluation: deterministic, the same for all runs.
     pub const FIXED: Self = Self { seed: 0, epoch: 0 };
 
+    /// The draw of view number `view` of what is drawn here: as independent of the others as of other seeds.
+    pub fn of_view(self, view: u32) -> Self {
+        // Multiples of an odd number differ for all views; this one changes half of the bits.
+        let step = 0x9E37_79B9_7F4A_7C15u64.wrapping_mul(u64::from(view) + 1);
+        Self {
+            seed: self.seed ^ step,
+            ..self
+        }
+    }
+
     /// The random numbers for the choices made while example `index` is loaded.
     pub fn sequence(&self, index: usize) -> Sequence {
         random::sequence_of(self.seed, random::EXAMPLE, self.epoch, index)

@@ -17,6 +17,8 @@ pub enum Stage {
     Patch,
     /// Another window of the recording.
     Temporal,
+    /// Either end of a recording longer than the window, drawn anew for each view.
+    Ends,
     /// Windows or frames of one sequence in the order of time: view 0 is the earliest.
     Ordered,
 }
@@ -24,7 +26,8 @@ pub enum Stage {
 /// The coordinates of the random choices made for one view of an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The draw at which the example itself is loaded, the same for all of its views.
+    /// The draw at which the example itself is loaded, the same for all of its views. With
+    /// [`Stage::Ends`] each view loads it at a draw of its own.
     pub example: Draw,
     /// The draw of the choices that make the view.
     pub draw: Draw,
@@ -112,6 +115,7 @@ impl Recipe {
             let why = "the objective chooses moments in time itself: leave temporal out";
             return refuse("temporal", why);
         }
+        self.check_ends(modality)?;
         if let Some(place) = place(Stage::Temporal) {
             if modality == "image" {
                 let why = "images have no time; write patch for two parts of one picture";
@@ -130,6 +134,24 @@ impl Recipe {
             return refuse("patch", why);
         }
         Ok(())
+    }
+
+    fn check_ends(&self, modality: &str) -> Result<(), DataError> {
+        if !self.stages.contains(&Stage::Ends) {
+            return Ok(());
+        }
+        let chosen = |stage: &Stage| matches!(stage, Stage::Temporal | Stage::Ordered);
+        let why = if modality != "speech" {
+            "examples are no recordings that may be longer than their window; for two windows of a sensor \
+             stream write temporal"
+        } else if self.stages.iter().any(chosen) {
+            "another part of the recording is chosen already: leave it out"
+        } else if self.stages[0] != Stage::Ends {
+            "chooses the part of the recording: write it first"
+        } else {
+            return Ok(());
+        };
+        Err(DataError::option(SOURCE, "ends", why))
     }
 
     /// What is done, in this order.
@@ -166,7 +188,7 @@ impl Recipe {
                     let dice = &mut moment.dice(Use::Example, index);
                     expert.change_example(out, shape, dice);
                 }
-                (Stage::Expert, None) | (Stage::Temporal | Stage::Ordered, _) => {}
+                (Stage::Expert, None) | (Stage::Temporal | Stage::Ordered | Stage::Ends, _) => {}
             }
         }
         Ok(())
@@ -183,7 +205,7 @@ impl Recipe {
         index: usize,
         moment: Moment,
     ) -> Result<Option<(Waveform, Vec<f32>)>, DataError> {
-        let Some(original) = dataset.waveform(index, moment.example)? else {
+        let Some(original) = dataset.waveform(index, self.draw(moment))? else {
             return Ok(None);
         };
         let sound = match self.signal(dataset, index, moment)? {
@@ -220,8 +242,16 @@ impl Recipe {
             Some(Window::Ordered(place)) => Source::Frame { index, place },
             _ => Source::Example {
                 index,
-                draw: moment.example,
+                draw: self.draw(moment),
             },
+        }
+    }
+
+    /// The draw at which the example of a view is loaded.
+    fn draw(&self, moment: Moment) -> Draw {
+        match self.stages.contains(&Stage::Ends) {
+            true => moment.draw.of_view(moment.view),
+            false => moment.example,
         }
     }
 
@@ -233,7 +263,7 @@ impl Recipe {
                 let place = Ordered::new(self.temporal.fill, moment, index);
                 Some(Window::Ordered(place))
             }
-            Stage::Expert | Stage::Patch => None,
+            Stage::Expert | Stage::Patch | Stage::Ends => None,
         })
     }
 
@@ -249,7 +279,7 @@ impl Recipe {
         if window.is_none() && expert.is_none() {
             return Ok(None);
         }
-        let Some(mut signal) = dataset.signal(index, moment.example, window)? else {
+        let Some(mut signal) = dataset.signal(index, self.draw(moment), window)? else {
             let why = "is no recording, and views of its signal were asked for".to_owned();
             return Err(DataError::example(dataset.origin(index), why));
         };

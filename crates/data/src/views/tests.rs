@@ -264,6 +264,14 @@ fn stages_that_cannot_work_say_what_would() {
     );
     let late = message("sensor", &[Stage::Expert, Stage::Temporal]);
     assert!(late.ends_with("write it first"), "{late}");
+    let late = message("speech", &[Stage::Expert, Stage::Ends]);
+    assert!(late.ends_with("write it first"), "{late}");
+    let both = message("speech", &[Stage::Ends, Stage::Temporal]);
+    assert!(both.ends_with("leave it out"), "{both}");
+    let both = message("speech", &[Stage::Ordered, Stage::Ends]);
+    assert!(both.ends_with("leave it out"), "{both}");
+    let streams = message("sensor", &[Stage::Ends]);
+    assert!(streams.ends_with("write temporal"), "{streams}");
     let early = message("speech", &[Stage::Patch, Stage::Expert]);
     assert!(early.ends_with("write expert before patch"), "{early}");
     let stages = [Stage::Patch, Stage::Expert];

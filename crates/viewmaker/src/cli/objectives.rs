@@ -66,8 +66,9 @@ fn on(entry: &Entry, modality: &str) -> &'static str {
 /// Whether an objective can have views of this source.
 fn with(entry: &Entry, source: ViewSource) -> &'static str {
     match source {
-        ViewSource::Temporal if entry.branches.ordered => "no",
+        ViewSource::Temporal | ViewSource::Ends if entry.branches.ordered => "no",
         ViewSource::Temporal => "speech, sensor",
+        ViewSource::Ends => "speech",
         _ => "yes",
     }
 }
@@ -130,6 +131,7 @@ fn coverage() -> String {
         ViewSource::Noise,
         ViewSource::Patch,
         ViewSource::Temporal,
+        ViewSource::Ends,
         ViewSource::None,
     ];
     let words = sources.iter().map(|source| format!("`{}`", source.word()));

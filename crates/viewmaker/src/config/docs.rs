@@ -203,7 +203,8 @@ const DOCS: &[(&str, &str)] = &[
     (
         "views.source",
         "learned (the viewmaker), expert (augmentations), noise (random, same budget), patch, \
-         temporal, none; or several in order: [\"expert\", \"learned\"].",
+         temporal, ends (speech: the first or last window of a recording, for each view), none; or \
+         several in order: [\"expert\", \"learned\"].",
     ),
     (
         "views.expert",
@@ -253,10 +254,7 @@ const DOCS: &[(&str, &str)] = &[
         "views.expert.image.grey",
         "Probability of taking the colour away.",
     ),
-    (
-        "views.expert.image.blur",
-        "Probability of a Gaussian blur, over a tenth of the picture.",
-    ),
+    ("views.expert.image.blur", "Probability of a Gaussian blur."),
     (
         "views.expert.image.blur_sigma",
         "Smallest and largest standard deviation of the blur, in pixels.",

@@ -147,7 +147,7 @@ fn wrong_types_name_value_and_expectation() {
     assert_eq!(
         error,
         "--set: views.source = \"lerned\": expected one of learned, expert, noise, patch, temporal, \
-         none, or a list of them in brackets; did you mean `learned`?"
+         ends, none, or a list of them in brackets; did you mean `learned`?"
     );
     let error = message(sets(&["viewmaker.widths=[1, 2]"]));
     assert!(error.ends_with("expected a list of 3 in brackets, each a whole number, 0 or more"));
@@ -203,7 +203,7 @@ fn views_that_cannot_be_combined_say_what_would_work() {
     assert_eq!(
         why("image", "[expert,lerned]"),
         "--set: views.source = [\"expert\", \"lerned\"]: expected one of learned, expert, noise, \
-         patch, temporal, none, or a list of them in brackets; did you mean `learned`?"
+         patch, temporal, ends, none, or a list of them in brackets; did you mean `learned`?"
     );
     assert_eq!(
         why("speech", "[learned,noise]"),

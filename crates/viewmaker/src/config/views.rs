@@ -19,6 +19,8 @@ pub enum ViewSource {
     Patch,
     /// Windows of one recording that lie close to each other.
     Temporal,
+    /// The beginning or the end of a recording longer than the window, by a coin for each view (speech).
+    Ends,
     /// Nothing: both views are the example itself.
     None,
 }
@@ -32,6 +34,7 @@ impl ViewSource {
             Self::Noise => "noise",
             Self::Patch => "patch",
             Self::Temporal => "temporal",
+            Self::Ends => "ends",
             Self::None => "none",
         }
     }
@@ -42,6 +45,7 @@ impl ViewSource {
             Self::Expert => Some(Stage::Expert),
             Self::Patch => Some(Stage::Patch),
             Self::Temporal => Some(Stage::Temporal),
+            Self::Ends => Some(Stage::Ends),
             Self::Learned | Self::Noise | Self::None => None,
         }
     }
@@ -184,6 +188,7 @@ mod tests {
             &[None],
             &[Expert, Learned],
             &[Temporal, Expert, Patch, Noise],
+            &[Ends, Learned],
             &[Patch, Expert],
         ] {
             ViewSources(words.to_vec()).check().unwrap();

@@ -129,7 +129,7 @@ pub struct FreshViews<'a> {
     pub epoch: u64,
 }
 
-/// Embeds one fresh view of every (labelled) example.
+/// Embeds one fresh view of every (labelled) example, of windows drawn for this epoch.
 ///
 /// # Errors
 /// When an example cannot be loaded, or a feature is not finite.
@@ -144,7 +144,7 @@ pub fn extract_views(
         mut noise,
         epoch,
     } = views;
-    let mut loader = loader(players, dataset, how)?;
+    let mut loader = loader(players, dataset, how)?.drawn_from(noise.seed);
     if let Some(recipe) = recipe {
         loader = loader.with_views(Arc::clone(recipe), 1, noise.seed);
     }

@@ -293,6 +293,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::views::{Moment, Recipe, Stage, ViewsConfig};
 
     /// Recording `i` has `lengths[i]` samples, counting up.
     struct Ramps(Vec<usize>);
@@ -340,6 +341,41 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!((short.samples.len(), short.rate), (4000, 8000));
+    }
+
+    #[test]
+    fn views_show_ends_of_their_own_where_they_are_asked_for() {
+        let data = ramps(1 << 20);
+        let config = ViewsConfig::default();
+        let recipe = |stages: &[Stage]| Recipe::new("speech", stages, &config).unwrap().unwrap();
+        let starts = |recipe: &Recipe, epoch: u32| {
+            [0, 1].map(|view| {
+                let moment = Moment {
+                    example: Draw { seed: 1, epoch },
+                    draw: Draw { seed: 1, epoch },
+                    view,
+                };
+                let (sound, example) = recipe.sound(&data, 0, moment).unwrap().unwrap();
+                let mut out = vec![0.0; 1024];
+                recipe.load(&data, 0, moment, &mut out).unwrap();
+                if recipe.stages() == [Stage::Ends] {
+                    assert_eq!(out, example, "what is heard is what the network sees");
+                }
+                sound.samples[0] != 0.0
+            })
+        };
+        for (stages, apart) in [
+            (&[Stage::Ends][..], 32..96),
+            (&[Stage::Ends, Stage::Expert], 32..96),
+            (&[Stage::Expert], 0..1),
+        ] {
+            let recipe = recipe(stages);
+            let pairs: Vec<_> = (0..128).map(|epoch| starts(&recipe, epoch)).collect();
+            let different = pairs.iter().filter(|[a, b]| a != b).count();
+            assert!(apart.contains(&different), "{stages:?}: {different} of 128");
+            let last = pairs.iter().filter(|[first, _]| *first).count();
+            assert!((32..96).contains(&last), "{stages:?}: {last} of 128");
+        }
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Gaussian blur.
 
 /// Convolves every plane of a C × H × W picture with a Gaussian of standard deviation `sigma` > 0
-/// pixels, cut off beyond a tenth of the height in all (at least three pixels) and normalised; the
-/// picture is mirrored at its edges.
+/// pixels, cut off beyond three of them and normalised; the picture is mirrored at its edges.
 pub(super) fn gaussian(picture: &mut [f32], [height, width]: [usize; 2], sigma: f32) {
-    let kernel = kernel((height / 10 / 2).max(1), sigma);
+    let kernel = kernel((3.0 * sigma).ceil() as usize, sigma);
     let mut line = Vec::with_capacity(height.max(width));
     for plane in picture.chunks_exact_mut(height * width) {
         for row in plane.chunks_exact_mut(width) {
@@ -59,11 +58,12 @@ mod tests {
         x[4 * 9 + 4] = 1.0;
         gaussian(&mut x, [9, 9], 0.8);
         let weight = |d: f64| (-0.5 * (d / 0.8).powi(2)).exp();
-        let sum = 1.0 + 2.0 * weight(1.0);
+        // 2.4 pixels, that is three.
+        let sum = 1.0 + 2.0 * (weight(1.0) + weight(2.0) + weight(3.0));
         for (i, &got) in x.iter().enumerate() {
             let (dy, dx) = ((i / 9).abs_diff(4), (i % 9).abs_diff(4));
             let want = match dy.max(dx) {
-                0 | 1 => weight(dy as f64) * weight(dx as f64) / (sum * sum),
+                0..=3 => weight(dy as f64) * weight(dx as f64) / (sum * sum),
                 _ => 0.0,
             };
             assert!((f64::from(got) - want).abs() < 1e-6, "{i}: {got}, {want}");

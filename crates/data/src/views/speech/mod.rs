@@ -1,8 +1,9 @@
 //! Expert views of recordings: changes of the waveform, and masks and noise on the spectrogram.
 //!
 //! Source: the two sets that Tamkin, Wu & Goodman, *Viewmaker networks* (ICLR 2021) compare with
-//! (spectral, the better one, is the default), and for the waveform also the gain, shift and speed
-//! that are usual (Ko et al., *Audio augmentation for speech recognition*, Interspeech 2015).
+//! (spectral, the better one, is the default). For the waveform also the gain, shift and speed that are usual
+//! (Ko et al., *Audio augmentation for speech recognition*, Interspeech 2015), and milder defaults than theirs:
+//! at least half of a recording is kept (a twelfth there), and noise has a signal-to-noise ratio.
 
 mod waveform;
 
