@@ -166,7 +166,7 @@ pub fn each_in_tar(
 /// One line on what a path holds, for messages: `2 folders (a, b); 3 files (2 .csv, 1 .txt)`.
 pub fn describe(path: &Path) -> String {
     if path.is_file() {
-        return "a file".to_owned();
+        return format!("a file ({})", kind_of(path));
     }
     let Ok(entries) = list(path) else {
         return "nothing readable".to_owned();
@@ -185,14 +185,7 @@ pub fn describe(path: &Path) -> String {
         ));
     }
     if !files.is_empty() {
-        let mut kinds = BTreeMap::<String, usize>::new();
-        for file in &files {
-            *kinds.entry(kind_of(file)).or_default() += 1;
-        }
-        let kinds: Vec<_> = kinds
-            .iter()
-            .map(|(kind, n)| format!("{n} {kind}"))
-            .collect();
+        let kinds = count_kinds(files.iter().map(|file| file.as_path()));
         parts.push(format!(
             "{} ({})",
             plural(files.len(), "file"),
@@ -200,6 +193,29 @@ pub fn describe(path: &Path) -> String {
         ));
     }
     parts.join("; ")
+}
+
+/// What a log should say about those of `found` that are of one of `kinds`, which nobody reads: nothing, or
+/// `; left out: 2 .gif, 1 .webp (only PNG and JPEG are read)`, where `read` is `PNG and JPEG`.
+pub(crate) fn left_out(found: &[PathBuf], kinds: &[&str], read: &str) -> String {
+    let unread = found.iter().filter(|file| has_extension(file, kinds));
+    let counts = count_kinds(unread.map(|file| file.as_path()));
+    match counts.is_empty() {
+        true => String::new(),
+        false => format!("; left out: {} (only {read} are read)", counts.join(", ")),
+    }
+}
+
+/// `1 .csv`, `2 .txt`: how many files there are of each kind.
+fn count_kinds<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<String> {
+    let mut kinds = BTreeMap::<String, usize>::new();
+    for file in files {
+        *kinds.entry(kind_of(file)).or_default() += 1;
+    }
+    kinds
+        .iter()
+        .map(|(kind, n)| format!("{n} {kind}"))
+        .collect()
 }
 
 /// `1 file`, `2 files`.
@@ -248,6 +264,13 @@ mod tests {
             "1 folder (sub); 2 files (1 .csv, 1 .txt)"
         );
         assert_eq!(describe(&folder.path().join("none")), "nothing readable");
+        assert_eq!(describe(&folder.path().join("a.csv")), "a file (.csv)");
+        let found = walk(folder.path()).unwrap();
+        assert_eq!(left_out(&found, &["gif"], "PNG and JPEG"), "");
+        assert_eq!(
+            left_out(&found, &["txt", "csv"], "PNG and JPEG"),
+            "; left out: 1 .csv, 2 .txt (only PNG and JPEG are read)"
+        );
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Loader {
         check_batch_size(batch_size)?;
         if batch_size > dataset.len() {
             let why = format!(
-                "larger than the data set: it has {} training examples, and batches are full",
+                "larger than the data set: it has {0} training examples, and batches are full; write {0} or less",
                 dataset.len()
             );
             return Err(DataError::option("train.batch_size", batch_size, why));

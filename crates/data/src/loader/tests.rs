@@ -241,7 +241,7 @@ fn impossible_batch_sizes_are_errors() {
     assert_eq!(
         too_large,
         "train.batch_size = 10: larger than the data set: it has 9 training examples, \
-         and batches are full"
+         and batches are full; write 9 or less"
     );
     assert!(Loader::training(numbers(9), 0, 1, 0).is_err());
     assert!(Loader::evaluation(numbers(9), 0, 1).is_err());

@@ -88,6 +88,13 @@ fn no_window_spans_a_gap_in_time_and_missing_values_are_filled() {
     write(&folder, "a.csv", &text);
     write(&folder, "b.csv", &text);
     let splits = open(&folder, |c| c.sensor.time_column = "t".into()).unwrap();
+    assert!(
+        splits.description.ends_with(
+            "; without any value, and silent: y; 30.0 % of the values are missing and were interpolated"
+        ),
+        "{}",
+        splits.description
+    );
     // 300 rows give one window, 600 give three.
     assert_eq!((splits.train.shape(), splits.test.len()), ([2, 32, 32], 4));
     load(&*splits.test, 0, Draw::FIXED);
@@ -135,6 +142,54 @@ fn broken_tables_are_explained() {
         unknown,
         "data.sensor.activities = swim: unknown activity; there are 0 move, 1 rest"
     );
+}
+
+#[test]
+fn values_that_are_all_missing_are_no_data() {
+    let folder = folder();
+    let rows: String = (0..600).map(|row| format!("{row},nan,\n")).collect();
+    write(&folder, "a.csv", &format!("time,x,y\n{rows}"));
+    assert_eq!(
+        message(&folder, |_| {}),
+        "a.csv: no column holds a number (x, y): every value is missing"
+    );
+}
+
+#[test]
+fn semicolons_and_tabs_separate_cells_where_there_are_no_commas() {
+    let commas = table(&["anna", "ben", "carl"], 300);
+    let window = |text: &str| {
+        let folder = folder();
+        write(&folder, "a.csv", text);
+        let splits = open(&folder, |_| {}).unwrap();
+        load(&*splits.test, 0, Draw::FIXED)
+    };
+    let expected = window(&commas);
+    assert_eq!(window(&commas.replace(',', ";")), expected);
+    assert_eq!(window(&commas.replace(',', "\t")), expected);
+}
+
+#[test]
+fn the_time_column_says_how_many_samples_a_second_there_are() {
+    let described = |steps: [f64; 2], change: fn(&mut DataConfig)| {
+        let folder = folder();
+        for (name, step) in ["a.csv", "b.csv"].into_iter().zip(steps) {
+            let row = |row: usize| {
+                // Measured times scatter.
+                let time = (row as f64 + 1e-3 * f64::from(sample(row, 1))) * step;
+                format!("{time},{}\n", sample(row, 0))
+            };
+            let rows: String = (0..600).map(row).collect();
+            write(&folder, name, &format!("time,x\n{rows}"));
+        }
+        open(&folder, change).unwrap().description
+    };
+    let text = described([0.005, 0.005], |_| {});
+    assert!(text.contains("(256 steps at 200 Hz)"), "{text}");
+    let text = described([0.005, 0.005], |c| c.sensor.rate_hz = Some(100.0));
+    assert!(text.contains("(256 steps at 100 Hz)"), "{text}");
+    let text = described([0.005, 0.01], |_| {});
+    assert!(text.contains("(256 steps at 50 Hz)"), "{text}");
 }
 
 #[test]

@@ -8,6 +8,10 @@ use std::path::Path;
 
 /// Names of picture files that can be read.
 pub(super) const EXTENSIONS: &[&str] = &["png", "jpg", "jpeg"];
+/// Pictures in formats that are not.
+pub(super) const UNREAD: &[&str] = &[
+    "gif", "webp", "bmp", "tif", "tiff", "heic", "heif", "avif", "jp2", "jxl", "ppm", "pgm",
+];
 
 /// The form that every picture is brought to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,7 +75,9 @@ pub(super) fn open(path: &Path, config: &ImageConfig) -> Result<Parts, DataError
         } else {
             path.parent().unwrap_or(path)
         };
-        return folder::open(root, on_disk(pictures), config);
+        let mut parts = folder::open(root, on_disk(pictures), config)?;
+        parts.format += &files::left_out(&found, decode::UNREAD, "PNG and JPEG");
+        return Ok(parts);
     }
     if found
         .iter()

@@ -19,7 +19,8 @@ pub struct SensorConfig {
     /// Steps from one column of the spectrogram to the next; by default what gives 32 columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop_length: Option<usize>,
-    /// Samples per second, for the scales of pictures. By default 100 for PAMAP2, else 50.
+    /// Samples per second, for seconds and hertz in options and pictures. By default what the time column of
+    /// tables says, 100 for PAMAP2, else 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_hz: Option<f32>,
     /// CSV: the columns that are channels; by default all that have no other meaning.
@@ -28,7 +29,7 @@ pub struct SensorConfig {
     pub label_column: String,
     /// CSV: the column that says who wore the sensors; without it every file is one wearer.
     pub subject_column: String,
-    /// CSV: the column with the time. It is no channel, and no window spans a gap in it.
+    /// CSV: the column with the time in seconds. It is no channel, and no window spans a gap in it.
     pub time_column: String,
     /// Activities to use, by name or number; by default the twelve of PAMAP2's protocol, the six
     /// basic ones of HAPT, and all of UCI HAR and CSV.

@@ -82,7 +82,7 @@ pub(super) fn open(path: &Path, config: &DataConfig, seed: u64) -> Result<Splits
     let recordings = SoundFiles::new(entries, settings.sample_rate);
     let raw = Spectrograms::new(Box::new(recordings), &settings, config.speech.cache_bytes());
     let published = corpus.layout.published;
-    let about = format!("{}, {rule}", corpus.layout.name);
+    let about = format!("{}, {rule}{}", corpus.layout.name, corpus.left_out);
     Opened {
         raw,
         train,

@@ -130,7 +130,8 @@ fn unusable_paths_say_what_they_hold() {
         "{message}"
     );
     assert!(
-        failure(&folder.path().join("a.txt"), &config(8, 0)).contains("holds a file; expected")
+        failure(&folder.path().join("a.txt"), &config(8, 0))
+            .contains("holds a file (.txt); expected")
     );
     let missing = failure(&folder.path().join("none"), &config(8, 0));
     assert!(missing.contains("none: cannot open"), "{missing}");

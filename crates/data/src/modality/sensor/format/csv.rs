@@ -8,6 +8,7 @@ use super::text::shown;
 use crate::{DataError, files};
 use csv::StringRecord;
 use rayon::prelude::*;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 const DEFAULTS: Defaults = Defaults {
@@ -39,6 +40,8 @@ pub(super) fn read(tables: &[PathBuf], config: &SensorConfig) -> Result<Corpus, 
         .map(|path| read_table(path, config))
         .collect::<Result<_, _>>()?;
     let channels = read[0].channels.clone();
+    let missing = Missing::of(&read);
+    let rate_hz = rate(&read);
     for table in &read {
         if table.channels != channels {
             let expected = format!(
@@ -50,6 +53,7 @@ pub(super) fn read(tables: &[PathBuf], config: &SensorConfig) -> Result<Corpus, 
             return Err(DataError::format(&table.path, "line 1", expected, found));
         }
     }
+    let remark = missing.remark(&channels, &read[0].path)?;
     let runs = || read.iter().flat_map(|table| &table.runs);
     let subjects = distinct(runs().map(|run| run.subject.as_str()));
     let labels = distinct(runs().filter_map(|run| run.label.as_deref()));
@@ -89,9 +93,82 @@ pub(super) fn read(tables: &[PathBuf], config: &SensorConfig) -> Result<Corpus, 
         classes: activities.classes,
         subjects,
         stretches,
-        defaults: DEFAULTS,
-        remark: String::new(),
+        defaults: Defaults {
+            rate_hz: rate_hz.unwrap_or(DEFAULTS.rate_hz),
+            ..DEFAULTS
+        },
+        remark,
     })
+}
+
+/// Samples per second by the time columns, which count seconds; `None` where there are none, or they do not
+/// agree with each other.
+fn rate(tables: &[Table]) -> Option<f32> {
+    let steps: Vec<f64> = tables.iter().filter_map(|table| table.step).collect();
+    let first = *steps.first()?;
+    let agrees = |step: &f64| (step / first - 1.0).abs() < 0.05;
+    let rate = (1.0 / first) as f32;
+    // Measured steps scatter by less than what is rounded away here.
+    let rounded = if rate >= 10.0 { rate.round() } else { rate };
+    (steps.iter().all(agrees) && rounded.is_finite()).then_some(rounded)
+}
+
+/// How many values the tables lack.
+struct Missing {
+    /// Of each channel.
+    of_channel: Vec<usize>,
+    rows: usize,
+}
+
+impl Missing {
+    fn of(tables: &[Table]) -> Self {
+        let channels = tables.iter().map(|table| table.missing.len()).max();
+        let of_channel = |c: usize| tables.iter().filter_map(|table| table.missing.get(c)).sum();
+        Self {
+            of_channel: (0..channels.unwrap_or(0)).map(of_channel).collect(),
+            rows: tables.iter().map(|table| table.rows).sum(),
+        }
+    }
+
+    /// What the log should say, often nothing; an error when no channel holds a value.
+    fn remark(&self, channels: &[String], path: &Path) -> Result<String, DataError> {
+        let silent = |(_, missing): &(&String, &usize)| **missing == self.rows;
+        let of_channels = || channels.iter().zip(&self.of_channel);
+        let without: Vec<&str> = of_channels()
+            .filter(silent)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if without.len() == channels.len() {
+            let why = format!(
+                "no column holds a number ({}): every value is missing",
+                channels.join(", ")
+            );
+            return Err(DataError::unusable(path, why));
+        }
+        let mut remarks = Vec::new();
+        if !without.is_empty() {
+            remarks.push(format!(
+                "without any value, and silent: {}",
+                without.join(", ")
+            ));
+        }
+        let gaps: usize = of_channels()
+            .filter(|c| !silent(c))
+            .map(|(_, missing)| missing)
+            .sum();
+        if gaps > 0 {
+            let values = self.rows * (channels.len() - without.len());
+            let percent = 100.0 * gaps as f64 / values as f64;
+            let percent = match percent < 0.1 {
+                true => "less than 0.1".to_owned(),
+                false => format!("{percent:.1}"),
+            };
+            remarks.push(format!(
+                "{percent} % of the values are missing and were interpolated"
+            ));
+        }
+        Ok(remarks.join("; "))
+    }
 }
 
 /// The distinct texts, in numeric order if all are numbers, else in alphabetic order.
@@ -111,6 +188,12 @@ struct Table {
     path: PathBuf,
     channels: Vec<String>,
     runs: Vec<Run>,
+    /// Rows below the header.
+    rows: usize,
+    /// Values that each channel lacks.
+    missing: Vec<usize>,
+    /// The usual step in time.
+    step: Option<f64>,
 }
 
 /// Rows one after the other with the same subject and label, and without a gap in time.
@@ -194,9 +277,12 @@ struct Rows {
 }
 
 fn read_table(path: &Path, config: &SensorConfig) -> Result<Table, DataError> {
+    let mut file = files::open(path)?;
+    let delimiter = delimiter(path, &mut file)?;
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
-        .from_reader(files::open(path)?);
+        .delimiter(delimiter)
+        .from_reader(file);
     let header = reader.headers().map_err(|e| csv_error(path, &e))?;
     let columns = Columns::find(path, header, config)?;
     let mut rows = Rows {
@@ -239,12 +325,31 @@ fn read_table(path: &Path, config: &SensorConfig) -> Result<Table, DataError> {
         .iter()
         .map(|&i| columns.names[i].clone())
         .collect();
-    let runs = rows.into_runs(columns.label.is_some());
+    let lacking = |channel: &Vec<f32>| channel.iter().filter(|x| x.is_nan()).count();
     Ok(Table {
         path: path.to_path_buf(),
         channels,
-        runs,
+        rows: rows.lines.len(),
+        missing: rows.channels.iter().map(lacking).collect(),
+        step: rows.step(),
+        runs: rows.into_runs(columns.label.is_some()),
     })
+}
+
+/// What separates the cells: a comma, unless the first line has none but semicolons or tabs.
+fn delimiter(path: &Path, file: &mut impl BufRead) -> Result<u8, DataError> {
+    let start = file
+        .fill_buf()
+        .map_err(|e| DataError::io(path, "read", e))?;
+    let line = start
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let has = |delimiter: &u8| line.contains(delimiter);
+    Ok([b',', b';', b'\t']
+        .into_iter()
+        .find(|d| has(d))
+        .unwrap_or(b','))
 }
 
 /// The number in a cell; NaN for an empty one.
@@ -317,8 +422,13 @@ impl Rows {
             .collect()
     }
 
-    /// Steps in time longer than this are gaps: some multiple of the median.
+    /// Steps in time longer than this are gaps: some multiple of the usual one.
     fn longest_step(&self) -> f64 {
+        self.step().map_or(f64::INFINITY, |step| GAP * step)
+    }
+
+    /// The median of the steps in time.
+    fn step(&self) -> Option<f64> {
         let mut steps: Vec<f64> = self
             .times
             .windows(2)
@@ -326,9 +436,7 @@ impl Rows {
             .filter(|step| *step > 0.0)
             .collect();
         steps.sort_by(f64::total_cmp);
-        steps
-            .get(steps.len() / 2)
-            .map_or(f64::INFINITY, |median| GAP * median)
+        steps.get(steps.len() / 2).copied()
     }
 }
 

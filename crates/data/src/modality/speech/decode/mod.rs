@@ -14,6 +14,10 @@ use std::path::Path;
 
 /// Endings of files that are looked for in folders.
 pub(crate) const EXTENSIONS: &[&str] = &["wav", "wave", "flac"];
+/// Recordings in formats that are not.
+pub(crate) const UNREAD: &[&str] = &[
+    "mp3", "ogg", "opus", "m4a", "aac", "wma", "aif", "aiff", "au", "mp4",
+];
 
 /// Sample rates that recordings may have, in Hz.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;

@@ -7,7 +7,7 @@ mod librispeech;
 mod manifest;
 
 use super::config::Labels;
-use super::decode::EXTENSIONS;
+use super::decode::{EXTENSIONS, UNREAD};
 use super::settings::{PublishedStats, Window};
 use crate::{DataError, files};
 use std::collections::BTreeMap;
@@ -73,6 +73,8 @@ pub(super) struct Corpus {
     pub labels: Labels,
     pub recordings: Vec<Recording>,
     pub class_names: Vec<String>,
+    /// What the log should say about recordings that nobody reads; often nothing.
+    pub left_out: String,
 }
 
 /// Finds the recordings at `path` and labels them as asked.
@@ -80,7 +82,7 @@ pub(super) struct Corpus {
 /// # Errors
 /// When there are none, a list of them is damaged, or their layout has no such labels.
 pub(super) fn read(path: &Path, labels: Labels) -> Result<Corpus, DataError> {
-    let sounds = sound_files(path)?;
+    let (sounds, left_out) = sound_files(path)?;
     let layout = LAYOUTS
         .iter()
         .find(|layout| (layout.recognise)(path, &sounds));
@@ -123,24 +125,26 @@ pub(super) fn read(path: &Path, labels: Labels) -> Result<Corpus, DataError> {
         },
         recordings,
         class_names,
+        left_out,
     })
 }
 
-/// The sound files at a path: itself, or all below it.
-fn sound_files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// The sound files at a path, itself or all below it, and what the log should say about others.
+fn sound_files(path: &Path) -> Result<(Vec<PathBuf>, String), DataError> {
     if path.is_dir() {
         let mut found = files::walk(path)?;
+        let left_out = files::left_out(&found, UNREAD, "WAV and FLAC");
         found.retain(|file| files::has_extension(file, EXTENSIONS));
-        return Ok(found);
+        return Ok((found, left_out));
     }
     std::fs::metadata(path).map_err(|e| DataError::io(path, "open", e))?;
     // A manifest stands for the files that it lists.
     let counts = files::has_extension(path, EXTENSIONS) || manifest::file_at(path).is_some();
-    Ok(if counts {
-        vec![path.to_path_buf()]
-    } else {
-        vec![]
-    })
+    let sounds = match counts {
+        true => vec![path.to_path_buf()],
+        false => Vec::new(),
+    };
+    Ok((sounds, String::new()))
 }
 
 /// Gives every class its number: by value where all names are numbers, else by name.
