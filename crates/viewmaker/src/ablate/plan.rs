@@ -249,7 +249,7 @@ impl File<'_> {
             Some(key) => Err(ConfigError::UnknownKey {
                 origin: self.source.origin(&[key]),
                 key: key.clone(),
-                nearest: nearest(key, known()),
+                nearest: nearest(key, known()).into_iter().collect(),
             }),
             None => Ok(()),
         }

@@ -129,7 +129,7 @@ const DOCS: &[(&str, &str)] = &[
     ),
     (
         "data.sensor.rate_hz",
-        "Samples per second, for the scales of pictures.",
+        "Samples per second; by default what the time column of tables says, or the format.",
     ),
     (
         "data.sensor.columns",
@@ -142,7 +142,7 @@ const DOCS: &[(&str, &str)] = &[
     ),
     (
         "data.sensor.time_column",
-        "CSV: column with the time; no channel.",
+        "CSV: column with the time in seconds; no channel.",
     ),
     (
         "data.sensor.activities",

@@ -60,8 +60,8 @@ pub enum ConfigError {
         origin: Origin,
         /// The key as written.
         key: String,
-        /// The key that was probably meant.
-        nearest: Option<String>,
+        /// The key that was probably meant; several where the last word fits them all.
+        nearest: Vec<String>,
     },
     /// A key has a value that cannot work.
     #[error(transparent)]
@@ -112,11 +112,15 @@ pub struct WrongValue {
     pub nearest: Option<String>,
 }
 
-fn suggestion(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map(|word| format!("; did you mean `{word}`?"))
-        .unwrap_or_default()
+fn suggestion<'a>(nearest: impl IntoIterator<Item = &'a String>) -> String {
+    let words: Vec<String> = nearest
+        .into_iter()
+        .map(|word| format!("`{word}`"))
+        .collect();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!("; did you mean {}?", words.join(" or ")),
+    }
 }
 
 impl ConfigError {
@@ -168,6 +172,18 @@ impl ConfigError {
     }
 }
 
+/// The `keys` that `written` may stand for: those whose last word it is, the shortest first, else the one most
+/// like it.
+pub(super) fn meant<'a>(written: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    let last = |key: &&str| key.rsplit('.').next() == Some(written);
+    let mut named: Vec<&str> = keys.clone().filter(last).collect();
+    named.sort_by_key(|key| key.split('.').count());
+    match named.is_empty() {
+        true => nearest(written, keys).into_iter().collect(),
+        false => named.into_iter().map(str::to_owned).collect(),
+    }
+}
+
 /// The candidate most like `word`, if any is like it at all.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const ALIKE: f64 = 0.75;
@@ -211,6 +227,10 @@ mod tests {
         let budget = near("viewmaker.distorsion_budget");
         assert_eq!(budget.as_deref(), Some("viewmaker.distortion_budget"));
         assert_eq!(near("colour"), None);
+        let meant = |word| meant(word, keys.into_iter());
+        assert_eq!(meant("lr"), ["optim.encoder.lr", "optim.viewmaker.lr"]);
+        assert_eq!(meant("batchsize"), ["train.batch_size"]);
+        assert!(meant("colour").is_empty());
     }
 
     #[test]
@@ -222,7 +242,7 @@ mod tests {
         let error = ConfigError::UnknownKey {
             origin,
             key: "x".into(),
-            nearest: Some("y".into()),
+            nearest: vec!["y".into()],
         };
         assert_eq!(
             error.to_string(),

@@ -1,7 +1,7 @@
 //! One source of settings: a file, the `--set` options, or flags. Keys and types are checked here,
 //! where the place of every value is still known.
 
-use super::error::{ConfigError, Origin, nearest};
+use super::error::{ConfigError, Origin, meant};
 use super::schema::{Kind, Schema};
 use super::source::Source;
 use std::path::Path;
@@ -184,7 +184,7 @@ fn find<'s>(
         _ => ConfigError::UnknownKey {
             origin,
             key: key.to_owned(),
-            nearest: nearest(key, schema.keys().iter().map(|k| k.path.as_str())),
+            nearest: meant(key, schema.keys().iter().map(|k| k.path.as_str())),
         },
     })
 }

@@ -87,6 +87,13 @@ impl Config {
         write::to_toml(self)
     }
 
+    /// Settings that its objective usually has otherwise, in words: `encoder.projection = "linear" (usually
+    /// "mlp")`. A file that names every key, as `viewmaker config` writes it, brings them along when only the
+    /// objective is changed.
+    pub fn departures(&self) -> Vec<String> {
+        resolve::departures(self)
+    }
+
     /// Checks every value.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! From layers to a configuration.
 
 use super::error::{ConfigError, Origin};
-use super::{Config, Layer, modality_names, preset, schema, set, to_table};
+use super::{Config, Entry, Layer, get, modality_names, preset, schema, set, to_table};
 use serde::Deserialize;
 use std::collections::HashMap;
 use toml::Value;
@@ -26,6 +26,7 @@ pub fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {
         let error = ConfigError::value("modality", modality, expected);
         return Err(error.at(origin.clone()).suggesting(words));
     }
+    agree_on(modality, origin, entries())?;
     let preset = preset(modality);
     let objective = entries()
         .filter(|entry| entry.key == "objective.name")
@@ -51,6 +52,36 @@ pub fn resolve(layers: &[Layer]) -> Result<Config, ConfigError> {
     }
     config.validate().map_err(locate)?;
     Ok(config)
+}
+
+/// Refuses two names of the modality: settings for one hardly suit another.
+fn agree_on<'a>(
+    modality: &str,
+    origin: &Origin,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Result<(), ConfigError> {
+    let named = entries.filter(|entry| entry.key == "modality");
+    let texts = named.filter_map(|entry| Some((entry.value.as_ref()?.as_str()?, &entry.origin)));
+    for (other, elsewhere) in texts {
+        if other != modality {
+            let place = origin.to_string();
+            let place = place.trim_end_matches(": ");
+            let why = format!("{place} says {modality}; settings are for one modality, name one");
+            return Err(ConfigError::refused("modality", other, why).at(elsewhere.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// What of this configuration is not as its objective usually has it, in words; empty where nothing is.
+pub(super) fn departures(config: &Config) -> Vec<String> {
+    let usual = defaults_of(&config.objective.name).unwrap_or_default();
+    let table = to_table(config);
+    let differs = |entry: &Entry| {
+        let (usual, here) = (entry.value.as_ref()?, get(&table, &entry.key)?);
+        (usual != here).then(|| format!("{} = {here} (usually {usual})", entry.key))
+    };
+    usual.entries.iter().filter_map(differs).collect()
 }
 
 /// What the registry of objectives says should differ from the built-in defaults for an objective.

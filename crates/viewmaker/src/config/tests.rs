@@ -275,6 +275,34 @@ fn impossible_values_name_key_place_and_range() {
 }
 
 #[test]
+fn two_names_of_the_modality_are_refused() {
+    let base = file("modality = \"image\"\n").unwrap();
+    let same = sets(&["modality=image"]).unwrap();
+    assert!(resolve(&[base.clone(), same]).is_ok());
+    let other = sets(&["modality=speech"]).unwrap();
+    assert_eq!(
+        message(resolve(&[base, other])),
+        "my.toml:1: modality = image: --set says speech; settings are for one modality, name one"
+    );
+}
+
+#[test]
+fn settings_that_an_objective_has_otherwise_are_told() {
+    let usual = image(&["objective.name=byol"]).unwrap();
+    assert_eq!(usual.departures(), Vec::<String>::new());
+    // A file that names every key, of the default objective.
+    let whole = file(&preset("image").to_toml()).unwrap();
+    let objective = sets(&["objective.name=byol"]).unwrap();
+    assert_eq!(
+        resolve(&[whole, objective]).unwrap().departures(),
+        [
+            "objective.momentum_schedule = \"constant\" (usually \"cosine\")",
+            "encoder.projection = \"linear\" (usually \"mlp-norm\")",
+        ]
+    );
+}
+
+#[test]
 fn the_modality_must_be_named() {
     let error = message(resolve(&[Layer::default()]));
     assert!(
