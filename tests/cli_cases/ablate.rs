@@ -49,11 +49,16 @@ fn a_grid_becomes_a_table_and_goes_on_where_it_stopped() {
     );
     assert_eq!(again.out, ran.out);
 
+    // With other settings nothing is run, shown, or written over.
     let other = run(
         home.path(),
         &["ablate", "grid.toml", "--set", "train.steps=3"],
     );
-    assert_eq!(other.code, 2);
+    assert_eq!((other.code, other.out.as_str()), (2, ""));
+    assert_eq!(
+        fs::read_to_string(out.join("table.csv")).expect("a table"),
+        table
+    );
     assert!(
         other
             .err
@@ -61,6 +66,63 @@ fn a_grid_becomes_a_table_and_goes_on_where_it_stopped() {
         "{}",
         other.err
     );
+}
+
+/// Values that differ only in characters that no folder's name has are runs of their own.
+#[test]
+fn every_value_has_its_own_folder() {
+    let home = tempfile::tempdir().expect("a folder");
+    let grid = GRID
+        .replace("seeds = [0, 1]", "seeds = [0]")
+        .replace(
+            "views.source",
+            "viewmaker.distortion_budget = [0.5]\neval.prompts",
+        )
+        .replace("\"learned\", \"none\"", "[\"a {}!\"], [\"a {}?\"]");
+    fs::write(home.path().join("grid.toml"), grid).expect("a file");
+    let ran = succeed(home.path(), &["ablate", "grid.toml", "--out=out"]);
+    assert!(ran.err.contains("2 runs, 2 of them to do"), "{}", ran.err);
+    let entries = fs::read_dir(home.path().join("out")).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut prompts: Vec<String> = paths
+        .filter(|path| path.join("summary.json").is_file())
+        .map(|run| fs::read_to_string(run.join("config.toml")).expect("a configuration"))
+        .filter_map(|text| {
+            let mut lines = text.lines();
+            lines
+                .find(|line| line.starts_with("prompts"))
+                .map(str::to_owned)
+        })
+        .collect();
+    prompts.sort();
+    assert_eq!(prompts, ["prompts = [\"a {}!\"]", "prompts = [\"a {}?\"]"]);
+}
+
+/// A probe with other settings, run by hand in the folder of a run, is none of the ablation's results.
+#[test]
+fn what_was_measured_otherwise_does_not_count() {
+    let home = tempfile::tempdir().expect("a folder");
+    let grid = GRID
+        .replace("seeds = [0, 1]", "seeds = [0]\nprobes = [\"logistic\"]")
+        .replace("\"learned\", \"none\"", "\"none\"");
+    fs::write(home.path().join("grid.toml"), grid).expect("a file");
+    let ablate = ["ablate", "grid.toml", "--out=out"];
+    let first = succeed(home.path(), &ablate);
+    assert!(first.out.contains("logistic regression"), "{}", first.out);
+    let folder = "out/image-source=none-seed=0";
+    let other = [
+        "eval",
+        folder,
+        "--probe=logistic",
+        "--set=eval.logistic.l2=100",
+    ];
+    succeed(home.path(), &other);
+    for to_do in [1, 0] {
+        let again = succeed(home.path(), &ablate);
+        let told = format!("1 runs, {to_do} of them to do");
+        assert!(again.err.contains(&told), "{}", again.err);
+        assert_eq!(again.out, first.out);
+    }
 }
 
 /// The data decide the sample rate; what a run wrote down is no other setting than what was asked for.
@@ -99,6 +161,12 @@ fn a_failing_run_does_not_stop_the_others() {
         "{}",
         ran.err
     );
+    let complaints = |name: &str| {
+        home.path()
+            .join(format!("out/image-{name}.stderr"))
+            .exists()
+    };
+    assert!(!complaints("batch_size=8-seed=0"));
     let table = fs::read_to_string(home.path().join("out/table.csv")).expect("a table");
     assert!(
         table.contains("image,64,0,") && table.contains("image,8,1,"),

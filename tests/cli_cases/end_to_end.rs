@@ -284,3 +284,41 @@ fn sensor_streams_train() {
     succeed(home.path(), &small(&args));
     assert!(home.path().join("run/views/views-000.png").is_file());
 }
+
+/// New files are as private as the user's umask says, those that replace others and those of a run
+/// that goes on included.
+#[cfg(unix)]
+#[test]
+fn results_are_as_private_as_the_umask_says() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+    let home = tempfile::tempdir().expect("a folder");
+    for (umask, file_mode) in [("077", 0o600), ("022", 0o644)] {
+        let run = format!("run-{umask}");
+        let new = small(&["train", "--modality=image", "--steps=1", "--out", &run]);
+        let resumed = ["train", "--resume", &run, "--steps=2"];
+        for args in [&new[..], &resumed] {
+            let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+            let output = Command::new("sh")
+                .args(["-c", &script, env!("CARGO_BIN_EXE_viewmaker")])
+                .args(args)
+                .current_dir(home.path())
+                .output()
+                .expect("a shell");
+            assert!(output.status.success(), "{output:?}");
+        }
+        for name in [
+            "config.toml",
+            "metrics.jsonl",
+            "summary.json",
+            "log.txt",
+            "views/views.png",
+            "views/views.safetensors",
+            "checkpoints/step-00000002/checkpoint.json",
+        ] {
+            let file = home.path().join(&run).join(name);
+            let mode = fs::metadata(&file).expect(name).permissions().mode() & 0o777;
+            assert_eq!(mode, file_mode, "{name} under umask {umask}: {mode:o}");
+        }
+    }
+}

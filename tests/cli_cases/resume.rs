@@ -133,6 +133,47 @@ fn a_finished_run_can_be_extended() {
     assert!(config.contains("\nsteps = 4\n"), "{config}");
 }
 
+/// A run may go on on another device; that its bits may differ is said, and stands in the log.
+#[test]
+fn a_run_that_moves_says_so() {
+    let home = tempfile::tempdir().expect("a folder");
+    let args = ["train", "--modality=image", "--steps=1", "--out=run"];
+    succeed(home.path(), &small(&args));
+    let note = "going on with device = \"cpu\"; before: \"auto\"";
+    let moved = ["train", "--resume=run", "--steps=2", "--device=cpu"];
+    let ran = succeed(home.path(), &moved);
+    assert!(ran.err.contains(note), "{}", ran.err);
+    let ran = succeed(home.path(), &["train", "--resume=run", "--steps=3"]);
+    assert!(!ran.err.contains("going on with"), "{}", ran.err);
+    let log = fs::read_to_string(home.path().join("run/log.txt")).expect("a log");
+    assert_eq!(log.matches(note).count(), 1, "{log}");
+}
+
+/// What a kill leaves of a last line of the metrics is dropped when the run goes on.
+#[test]
+fn a_torn_line_of_the_metrics_is_dropped() {
+    use std::io::Write;
+    let home = tempfile::tempdir().expect("a folder");
+    let args = ["train", "--modality=image", "--steps=4", "--out=run"];
+    let every = [
+        "--set=train.checkpoint_every=3",
+        "--set=train.keep_checkpoints=5",
+    ];
+    succeed(home.path(), &small(&[&args[..], &every].concat()));
+    let run = home.path().join("run");
+    let whole = bits(&run, 4);
+    // Killed in step 4, in the middle of a line.
+    fs::remove_file(run.join("summary.json")).expect("a summary");
+    fs::remove_dir_all(run.join("checkpoints/step-00000004")).expect("a checkpoint");
+    let metrics = fs::OpenOptions::new()
+        .append(true)
+        .open(run.join("metrics.jsonl"));
+    let torn = b"{\"event\":\"step\",\"step\":3,\"lo";
+    metrics.expect("metrics").write_all(torn).expect("a part");
+    succeed(home.path(), &["train", "--resume=run"]);
+    same(&bits(&run, 4), &whole);
+}
+
 #[test]
 fn every_kind_of_memory_is_restored() {
     let home = tempfile::tempdir().expect("a folder");

@@ -3,20 +3,21 @@
 //! A child is this very program: `train`, with the settings of its run in a file. A crash of one
 //! run cannot hurt another, and a run of an ablation is a run like any other.
 
+use super::child::{Children, lock};
 use super::outcome::Outcome;
 use super::plan::{Plan, RunSpec};
 use crate::error::{Error, Result};
+use crate::eval::Probe;
 use crate::interrupt::Interrupt;
 use crate::pictures::resolve_data;
 use crate::progress::{TaskReport, Ui};
 use crate::run::{RunDir, RunSummary, write_atomically};
-use serde_json::Value;
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
+use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How an ablation is run.
@@ -45,25 +46,40 @@ enum State {
 
 const TASK: &str = "runs";
 
-/// Runs what has not finished yet, then its probes; returns what came out of every run of the plan
-/// that has finished.
+/// What came out of every run of the plan, `None` where it has not finished, and why not all have.
+pub type Executed = (Vec<Option<Outcome>>, Result<()>);
+
+/// Runs what has not finished yet, then its probes. The inner error is that a run failed (after all
+/// others have been tried) or that Ctrl-C was pressed (after the children have saved).
 ///
 /// # Errors
-/// When a folder inside `out` belongs to a run with other settings, a child cannot be started, a
-/// run fails (after all others have been tried), or Ctrl-C is pressed (after the children have
-/// saved).
+/// Before anything is run or written: when a folder inside `out` belongs to a run with other
+/// settings or is damaged. When this program cannot be found to be started.
 pub fn execute(
     plan: &Plan,
     how: &Execution,
     ui: &mut dyn Ui,
     interrupt: &Interrupt,
-) -> (Vec<Option<Outcome>>, Result<()>) {
-    let result = pending(plan, how).and_then(|queue| work(plan, how, queue, ui, interrupt));
-    let read = |run: &RunSpec| {
-        let folder = how.out.join(&run.name);
-        Outcome::read(&folder, &plan.probes).ok().flatten()
-    };
-    (plan.runs.iter().map(read).collect(), result)
+) -> Result<Executed> {
+    let queue = pending(plan, how)?;
+    let mut result = work(plan, how, queue, ui, interrupt)?;
+    let mut outcomes = Vec::new();
+    for run in &plan.runs {
+        outcomes.push(outcome(plan, run, how).unwrap_or_else(|error| {
+            let before = std::mem::replace(&mut result, Ok(()));
+            result = before.and(Err(error));
+            None
+        }));
+    }
+    Ok((outcomes, result))
+}
+
+/// What came out of a run with the settings of the plan; `None` while it has not finished.
+fn outcome(plan: &Plan, run: &RunSpec, how: &Execution) -> Result<Option<Outcome>> {
+    match state(run, &how.out)? {
+        State::Finished => Outcome::read(&how.out.join(&run.name), &plan.probes),
+        State::New | State::Started => Ok(None),
+    }
 }
 
 /// The runs that have not finished.
@@ -78,6 +94,10 @@ fn pending(plan: &Plan, how: &Execution) -> Result<VecDeque<usize>> {
     Ok(queue)
 }
 
+/// How far a run has come.
+///
+/// # Errors
+/// When its folder belongs to a run with other settings, or is damaged.
 fn state(run: &RunSpec, out: &Path) -> Result<State> {
     let folder = out.join(&run.name);
     if !RunDir::config_path(&folder).is_file() {
@@ -99,14 +119,14 @@ fn state(run: &RunSpec, out: &Path) -> Result<State> {
     })
 }
 
-/// Works through the queue with `how.jobs` workers.
+/// Works through the queue with `how.jobs` workers; the inner error is what came of it.
 fn work(
     plan: &Plan,
     how: &Execution,
     queue: VecDeque<usize>,
     ui: &mut dyn Ui,
     interrupt: &Interrupt,
-) -> Result<()> {
+) -> Result<Result<()>> {
     let program = std::env::current_exe()
         .map_err(|error| Error::failure(format!("cannot find this program: {error}")))?;
     let total = plan.runs.len();
@@ -139,16 +159,16 @@ fn work(
     });
     if interrupt.is_raised() {
         let message = "finished runs are kept; the same command goes on with the others";
-        return Err(Error::Interrupted(message.to_owned()));
+        return Ok(Err(Error::Interrupted(message.to_owned())));
     }
-    match failures.as_slice() {
+    Ok(match failures.as_slice() {
         [] => Ok(()),
         failures => Err(Error::failure(format!(
             "{} of {total} runs failed:\n{}",
             failures.len(),
             failures.join("\n")
         ))),
-    }
+    })
 }
 
 fn next(queue: &Mutex<VecDeque<usize>>, interrupt: &Interrupt) -> Option<usize> {
@@ -156,11 +176,6 @@ fn next(queue: &Mutex<VecDeque<usize>>, interrupt: &Interrupt) -> Option<usize> 
         return None;
     }
     lock(queue).pop_front()
-}
-
-/// A worker that panicked has left nothing half done in what these locks guard.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Shows what the workers say until they have all ended; returns what failed.
@@ -218,6 +233,20 @@ fn listen(
     failures
 }
 
+/// The file for what the children of a run write to standard error. (It lies beside the folder,
+/// which must be empty when the run begins.)
+fn log(run: &RunSpec, out: &Path) -> PathBuf {
+    out.join(format!("{}.stderr", run.name))
+}
+
+/// Removes what an earlier attempt left.
+fn forget(log: &Path) -> Result<()> {
+    match std::fs::remove_file(log) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(log, "remove", error)),
+        _ => Ok(()),
+    }
+}
+
 /// What all workers share.
 struct Shared<'a> {
     plan: &'a Plan,
@@ -232,6 +261,7 @@ impl Shared<'_> {
     fn run_one(&self, number: usize, events: &Sender<Event>) -> Result<(), String> {
         let run = &self.plan.runs[number];
         let text = |error: Error| error.to_string();
+        forget(&log(run, &self.how.out)).map_err(text)?;
         if !matches!(state(run, &self.how.out).map_err(text)?, State::Finished) {
             self.child(number, self.command(run).map_err(text)?, events)?;
         }
@@ -240,6 +270,7 @@ impl Shared<'_> {
         if missing.is_empty() || self.interrupt.is_raised() {
             return Ok(());
         }
+        let missing: Vec<&str> = missing.into_iter().map(Probe::name).collect();
         let _ = events.send(Event::Progress(number, missing.join(", ")));
         let mut command = Command::new(self.program);
         command.arg("eval").arg(&folder).args(["--json", "--probe"]);
@@ -248,30 +279,12 @@ impl Shared<'_> {
     }
 
     /// Runs one child to its end.
-    fn child(
-        &self,
-        number: usize,
-        mut command: Command,
-        events: &Sender<Event>,
-    ) -> Result<(), String> {
-        apart(&mut command);
-        let mut child = command
-            .spawn()
-            .map_err(|error| format!("cannot start: {error}"))?;
-        let output = child.stdout.take();
-        self.children.add(number, &child);
-        if self.interrupt.is_raised() {
-            // Ctrl-C came between taking the run from the queue and adding it.
-            self.children.interrupt_all();
-        }
-        let said = output.and_then(|output| follow(output, number, events));
-        let status = child.wait().map_err(|error| error.to_string());
-        self.children.remove(number);
-        let status = status?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(said.unwrap_or_else(|| status.to_string())),
-        }
+    fn child(&self, number: usize, command: Command, events: &Sender<Event>) -> Result<(), String> {
+        let log = log(&self.plan.runs[number], &self.how.out);
+        self.children
+            .run(number, command, &log, self.interrupt, |text| {
+                let _ = events.send(Event::Progress(number, text));
+            })
     }
 
     fn command(&self, run: &RunSpec) -> Result<Command> {
@@ -300,78 +313,3 @@ impl Shared<'_> {
         Ok(command)
     }
 }
-
-/// Detaches a child from the terminal; what it says comes here.
-fn apart(command: &mut Command) {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    // Ctrl-C in a terminal reaches a whole process group. Children must hear of it exactly once,
-    // from here: the second time would kill them.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(command, 0);
-}
-
-/// Passes on what a child says; returns the message of its last error.
-fn follow(output: ChildStdout, number: usize, events: &Sender<Event>) -> Option<String> {
-    let mut error = None;
-    for line in BufReader::new(output).lines() {
-        let Ok(line) = line else { break };
-        let Ok(event) = serde_json::from_str::<Value>(&line) else {
-            continue;
-        };
-        match event["event"].as_str() {
-            Some("error") => error = event["message"].as_str().map(str::to_owned),
-            Some("step") => {
-                let text = format!("step {}", event["step"]);
-                let _ = events.send(Event::Progress(number, text));
-            }
-            _ => {}
-        }
-    }
-    error
-}
-
-/// The children that are running, so that they can be told to stop.
-struct Children {
-    pids: Mutex<Vec<Option<u32>>>,
-}
-
-impl Children {
-    fn new(runs: usize) -> Self {
-        Self {
-            pids: Mutex::new(vec![None; runs]),
-        }
-    }
-
-    fn add(&self, number: usize, child: &Child) {
-        lock(&self.pids)[number] = Some(child.id());
-    }
-
-    fn remove(&self, number: usize) {
-        lock(&self.pids)[number] = None;
-    }
-
-    /// Sends every child one Ctrl-C, and none twice.
-    fn interrupt_all(&self) {
-        for pid in lock(&self.pids).iter_mut() {
-            if let Some(pid) = pid.take() {
-                interrupt_process(pid);
-            }
-        }
-    }
-}
-
-#[cfg(unix)]
-fn interrupt_process(pid: u32) {
-    use rustix::process::{Pid, Signal, kill_process};
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // A child that has just ended needs no signal.
-        let _ = kill_process(pid, Signal::INT);
-    }
-}
-
-/// Without signals, running children are left to finish.
-#[cfg(not(unix))]
-fn interrupt_process(_: u32) {}

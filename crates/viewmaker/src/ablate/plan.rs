@@ -18,14 +18,14 @@
 //! views.source = ["learned", "noise", "none"]
 //! ```
 
-use super::table::PROBES;
-use crate::config::{
-    Config, ConfigError, Layer, Origin, Source, modality_names, nearest, resolve, schema,
-};
+use super::file::{Axis, File, Skip, check_extra};
+use super::names::{run_name, shown};
+use crate::config::{Config, ConfigError, Layer, Origin, resolve, schema};
 use crate::error::{Error, Result};
+use crate::eval::Probe;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use std::path::Path;
+use toml::Value;
 
 /// One combination of the grid.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,28 +68,18 @@ pub struct Plan {
     pub points: Vec<Point>,
     /// Runs: every point with every seed.
     pub runs: Vec<RunSpec>,
-    /// Probes of every run, by name.
-    pub probes: Vec<String>,
+    /// Probes of every run.
+    pub probes: Vec<Probe>,
     /// Combinations that are left out.
     pub skipped: Vec<Point>,
 }
-
-const KNOWN: [&str; 8] = [
-    "title",
-    "config",
-    "modalities",
-    "seeds",
-    "probes",
-    "skip",
-    "base",
-    "grid",
-];
 
 impl Plan {
     /// Reads the file of an ablation; `extra` are settings on top of those of the file.
     ///
     /// # Errors
-    /// When the file cannot be read, a key is unknown, or a configuration is invalid.
+    /// When the file cannot be read, a key is unknown, a list is empty or has an item twice, a
+    /// configuration is invalid, or two points are the same run.
     pub fn read(path: &Path, extra: &Layer) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_path_buf(),
@@ -103,13 +93,12 @@ impl Plan {
     /// # Errors
     /// As [`Plan::read`].
     pub fn parse(text: &str, path: &Path, extra: &Layer) -> Result<Self> {
-        let (table, source) = Source::parse(text, path)?;
-        let file = File { table, source };
-        file.check_keys()?;
+        let file = File::parse(text, path)?;
         let modalities = file.modalities()?;
         let seeds = file.seeds()?;
         let grid = file.grid()?;
         let skips = file.skips(&grid)?;
+        check_extra(extra, &grid, path)?;
         let mut points = Vec::new();
         let mut runs = Vec::new();
         let mut skipped = Vec::new();
@@ -136,6 +125,10 @@ impl Plan {
                 points.push(point);
             }
         }
+        if points.is_empty() {
+            return Err(file.wrong("skip", "a point of the grid to be left"));
+        }
+        refuse_twins(&points, &runs, path)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Self {
             title: file.text("title")?.unwrap_or_else(|| stem.into_owned()),
@@ -147,9 +140,6 @@ impl Plan {
         })
     }
 }
-
-/// Keys, `modality` among them, and values of the points to leave out.
-type Skip = Table;
 
 impl Point {
     /// Whether this point has all values of a skip.
@@ -185,7 +175,7 @@ fn configuration(below: &[Layer], point: &Point, seed: u64, extra: &Layer) -> Re
 }
 
 /// Every combination of the grid; one empty combination for an empty grid.
-fn combinations(grid: &[(String, Vec<Value>)]) -> Vec<Vec<(String, Value)>> {
+fn combinations(grid: &[Axis]) -> Vec<Vec<(String, Value)>> {
     let mut all = vec![Vec::new()];
     for (key, values) in grid {
         all = all
@@ -202,198 +192,25 @@ fn combinations(grid: &[(String, Vec<Value>)]) -> Vec<Vec<(String, Value)>> {
     all
 }
 
-/// A folder name such as `image-source=learned-seed=0`.
-fn run_name(point: &Point, seed: u64) -> String {
-    let mut parts = vec![point.modality.clone()];
-    for (key, value) in &point.values {
-        let key = key.rsplit('.').next().unwrap_or(key);
-        parts.push(format!("{key}={}", shown(value)));
-    }
-    parts.push(format!("seed={seed}"));
-    let fine = |c: char| c.is_ascii_alphanumeric() || "-_=.+".contains(c);
-    parts
-        .join("-")
-        .chars()
-        .map(|c| if fine(c) { c } else { '_' })
-        .collect()
-}
-
-/// A value without quotes; a list of words with `+` between them.
-pub(super) fn shown(value: &Value) -> String {
-    let words = |items: &Vec<Value>| {
-        let words: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-        words.map(|words| words.join("+"))
-    };
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => words(items).unwrap_or_else(|| value.to_string()),
-        other => other.to_string(),
-    }
-}
-
-/// The parsed file.
-struct File<'t> {
-    table: Table,
-    source: Source<'t>,
-}
-
-impl File<'_> {
-    fn check_keys(&self) -> Result<(), ConfigError> {
-        let modalities = modality_names();
-        let known = || KNOWN.into_iter().chain(modalities.iter().copied());
-        match self
-            .table
-            .keys()
-            .find(|key| !known().any(|k| k == key.as_str()))
-        {
-            Some(key) => Err(ConfigError::UnknownKey {
-                origin: self.source.origin(&[key]),
-                key: key.clone(),
-                nearest: nearest(key, known()).into_iter().collect(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// An error about a key at the top.
-    fn wrong(&self, key: &str, expected: &str) -> Error {
-        let value = self
-            .table
-            .get(key)
-            .map_or("nothing".to_owned(), Value::to_string);
-        ConfigError::value(key, value, expected)
-            .at(self.source.origin(&[key]))
-            .into()
-    }
-
-    fn text(&self, key: &str) -> Result<Option<String>> {
-        match self.table.get(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.wrong(key, "text in quotes")),
-        }
-    }
-
-    /// A list that is not empty, read item by item.
-    fn list<T>(&self, key: &str, expected: &str, read: fn(&Value) -> Option<T>) -> Result<Vec<T>> {
-        let items = self.table.get(key).and_then(Value::as_array);
-        let items: Option<Vec<T>> = items.and_then(|items| items.iter().map(read).collect());
-        items
-            .filter(|items| !items.is_empty())
-            .ok_or_else(|| self.wrong(key, expected))
-    }
-
-    fn modalities(&self) -> Result<Vec<String>> {
-        let expected = format!("a list of {}", modality_names().join(", "));
-        self.list("modalities", &expected, |value| {
-            let name = value.as_str()?;
-            modality_names().contains(&name).then(|| name.to_owned())
-        })
-    }
-
-    fn seeds(&self) -> Result<Vec<u64>> {
-        self.list("seeds", "a list of whole numbers", |value| {
-            value.as_integer().and_then(|seed| u64::try_from(seed).ok())
-        })
-    }
-
-    fn probes(&self) -> Result<Vec<String>> {
-        if !self.table.contains_key("probes") {
-            return Ok(Vec::new());
-        }
-        let expected = format!("a list of {}", PROBES.join(", "));
-        self.list("probes", &expected, |value| {
-            let name = value.as_str()?;
-            PROBES.contains(&name).then(|| name.to_owned())
-        })
-    }
-
-    /// The points to leave out; each must name a modality or a value of the grid.
-    fn skips(&self, grid: &[(String, Vec<Value>)]) -> Result<Vec<Skip>> {
-        if !self.table.contains_key("skip") {
-            return Ok(Vec::new());
-        }
-        let expected = "a list of tables such as { modality = \"image\", \"objective.name\" = \"tcn\" } \
-                        with values of the grid";
-        let skips = self.list("skip", expected, |value| value.as_table().cloned())?;
-        let known = |key: &str, value: &Value| match key {
-            "modality" => value
-                .as_str()
-                .is_some_and(|m| modality_names().contains(&m)),
-            _ => grid
-                .iter()
-                .any(|(k, values)| k == key && values.contains(value)),
+/// Checks that no two runs have one folder or compute the same: the table would show one result
+/// twice.
+fn refuse_twins(points: &[Point], runs: &[RunSpec], path: &Path) -> Result<()> {
+    for (number, run) in runs.iter().enumerate() {
+        let is_twin = |other: &&RunSpec| {
+            other.name.eq_ignore_ascii_case(&run.name) || other.config == run.config
         };
-        let fine =
-            |skip: &Skip| !skip.is_empty() && skip.iter().all(|(key, value)| known(key, value));
-        match skips.iter().all(fine) {
-            true => Ok(skips),
-            false => Err(self.wrong("skip", expected)),
+        if let Some(twin) = runs[..number].iter().find(is_twin) {
+            return Err(Error::usage(format!(
+                "{}: [{}] and [{}] are one run (folders {} and {}); leave one of them out",
+                path.display(),
+                points[twin.point],
+                points[run.point],
+                twin.name,
+                run.name
+            )));
         }
     }
-
-    fn grid(&self) -> Result<Vec<(String, Vec<Value>)>> {
-        let settings = self.settings("grid")?;
-        let mut grid = Vec::new();
-        for (key, value, origin) in settings {
-            let Value::Array(values) = value else {
-                let expected = "a list of values to compare";
-                return Err(ConfigError::value(key, value, expected).at(origin).into());
-            };
-            // A mistake in the grid should show with its line, before anything runs.
-            for value in &values {
-                Layer::default().add(&key, value.clone(), origin.clone(), schema())?;
-            }
-            grid.push((key, values));
-        }
-        Ok(grid)
-    }
-
-    /// The layers below the grid: the configuration file, `[base]`, and the modality's own.
-    fn below(&self, modality: &str, path: &Path) -> Result<Vec<Layer>> {
-        let mut layers = Vec::new();
-        if let Some(config) = self.text("config")? {
-            let config = path
-                .parent()
-                .map_or(PathBuf::from(&config), |dir| dir.join(&config));
-            layers.push(Layer::from_file(&config, schema())?);
-        }
-        for section in ["base", modality] {
-            let mut layer = Layer::default();
-            for (key, value, origin) in self.settings(section)? {
-                layer.add(&key, value, origin, schema())?;
-            }
-            layers.push(layer);
-        }
-        Ok(layers)
-    }
-
-    /// The settings of a section, nested tables flattened.
-    fn settings(&self, section: &str) -> Result<Vec<(String, Value, Origin)>> {
-        let mut out = Vec::new();
-        match self.table.get(section) {
-            None => {}
-            Some(Value::Table(table)) => self.flatten(table, &mut vec![section], &mut out),
-            Some(_) => return Err(self.wrong(section, "a section of settings")),
-        }
-        Ok(out)
-    }
-
-    fn flatten<'a>(
-        &self,
-        table: &'a Table,
-        path: &mut Vec<&'a str>,
-        out: &mut Vec<(String, Value, Origin)>,
-    ) {
-        for (name, value) in table {
-            path.push(name);
-            match value {
-                Value::Table(inner) => self.flatten(inner, path, out),
-                value => out.push((path[1..].join("."), value.clone(), self.source.origin(path))),
-            }
-            path.pop();
-        }
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -432,7 +249,10 @@ viewmaker.widths = [[4, 8, 16], [8, 16, 32]]
         assert_eq!(plan.keys, ["views.source", "viewmaker.widths"]);
         assert_eq!((plan.points.len(), plan.runs.len()), (8, 16));
         let mut names: Vec<&str> = plan.runs.iter().map(|run| run.name.as_str()).collect();
-        assert_eq!(names[0], "image-source=learned-widths=_4__8__16_-seed=0");
+        assert_eq!(
+            names[0],
+            "image-source=learned-widths=_4__8__16_~bda8bf9a-seed=0"
+        );
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 16, "folders must not collide");
@@ -463,52 +283,28 @@ viewmaker.widths = [[4, 8, 16], [8, 16, 32]]
         let text = plan.skipped[0].to_string();
         assert!(text.starts_with("sensor views.source = none"), "{text}");
         assert!(plan.runs.iter().all(|run| run.point < 6));
-        for wrong in [
-            r#"skip = [{ modality = "taste" }]"#,
-            r#"skip = [{ "views.source" = "noise" }]"#,
-            "skip = [{}]",
-            "skip = true",
-        ] {
-            let text = message(&TEXT.replace("[base]", &format!("{wrong}\n[base]")));
-            assert!(text.starts_with("my.toml:6: skip = "), "{text}");
-        }
+        let all = r#"skip = [{ modality = "image" }, { modality = "sensor" }]"#;
+        let text = message(&TEXT.replace("[base]", &format!("{all}\n[base]")));
+        assert!(
+            text.contains("expected a point of the grid to be left"),
+            "{text}"
+        );
     }
 
     #[test]
-    fn probes_are_those_with_columns() {
-        let with = |probes: &str| TEXT.replace("[base]", &format!("probes = {probes}\n[base]"));
-        assert_eq!(parse(&with(r#"["linear"]"#)).unwrap().probes, ["linear"]);
-        assert!(parse(TEXT).unwrap().probes.is_empty());
-        let text = message(&with(r#"["magic"]"#));
-        assert!(text.contains("a list of linear, logistic"), "{text}");
-    }
-
-    #[test]
-    fn mistakes_name_line_and_key() {
-        assert_eq!(
-            message(&TEXT.replace("[grid]", "[gird]")),
-            "my.toml:12: unknown key `gird`; did you mean `grid`?"
-        );
-        assert_eq!(
-            message(&TEXT.replace("views.source", "views.sorce")),
-            "my.toml:13: unknown key `views.sorce`; did you mean `views.source`?"
-        );
-        let text = message(&TEXT.replace("\"none\"", "\"nothing\""));
+    fn points_that_are_one_run_are_refused() {
+        let text = message(&TEXT.replace("\"none\"", "[\"learned\"]"));
         assert!(
-            text.starts_with("my.toml:13: views.source = \"nothing\": expected one of"),
+            text.starts_with(
+                "my.toml: [image views.source = learned viewmaker.widths = [4, 8, 16]] and "
+            ),
             "{text}"
         );
-        let text = message(&TEXT.replace("[0, 7]", "[]"));
-        assert_eq!(
-            text,
-            "my.toml:4: seeds = []: expected a list of whole numbers"
-        );
-        let text = message(&TEXT.replace("train.epochs = 3", "train.epochs = 0"));
-        assert_eq!(text, "my.toml:7: train.epochs = 0: expected 1 or more");
-        let text = message(&TEXT.replace("[\"learned\", \"none\"]", "\"none\""));
-        assert!(
-            text.contains("expected a list of values to compare"),
-            "{text}"
-        );
+        assert!(text.ends_with("leave one of them out"), "{text}");
+        // Different numbers that are one number in single precision.
+        let widths = "viewmaker.widths = [[4, 8, 16], [8, 16, 32]]";
+        let close = "optim.encoder.lr = [0.1, 0.1000000001]";
+        let text = message(&TEXT.replace(widths, close));
+        assert!(text.contains("are one run"), "{text}");
     }
 }

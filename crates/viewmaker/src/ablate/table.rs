@@ -1,8 +1,12 @@
 //! The table of an ablation: mean ± standard deviation over seeds.
 
+use super::names::shown;
 use super::outcome::Outcome;
-use super::plan::{Plan, shown};
+use super::plan::Plan;
+use crate::eval::Probe;
 use crate::eval::spread::mean_and_deviation;
+use crate::run::RunSummary;
+use Read::{Probed, Summary};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -12,7 +16,25 @@ struct Metric {
     title: &'static str,
     /// Shown in per cent.
     is_part: bool,
-    read: fn(&Outcome) -> Option<f64>,
+    read: Read,
+}
+
+/// Where the value of a column stands.
+enum Read {
+    /// In the summary of the training.
+    Summary(fn(&RunSummary) -> Option<f64>),
+    /// In the first result of a probe.
+    Probed(Probe, fn(&Value) -> Option<f64>),
+}
+
+impl Metric {
+    /// The value of a run; `None` where it was not measured.
+    fn of(&self, run: &Outcome) -> Option<f64> {
+        match &self.read {
+            Read::Summary(read) => read(&run.summary),
+            Read::Probed(probe, read) => read(run.probe(*probe).first()?),
+        }
+    }
 }
 
 const METRICS: &[Metric] = &[
@@ -20,108 +42,120 @@ const METRICS: &[Metric] = &[
         name: "knn_accuracy",
         title: "kNN accuracy",
         is_part: true,
-        read: |run| run.summary.knn_accuracy,
+        read: Summary(|run| run.knn_accuracy),
     },
     Metric {
         name: "knn_accuracy_untrained",
         title: "before training",
         is_part: true,
-        read: |run| run.summary.knn_accuracy_untrained,
+        read: Summary(|run| run.knn_accuracy_untrained),
     },
     Metric {
         name: "knn_accuracy_best",
         title: "best epoch",
         is_part: true,
-        read: |run| run.summary.knn_accuracy_best,
+        read: Summary(|run| run.knn_accuracy_best),
     },
     Metric {
         name: "linear_accuracy",
         title: "linear probe",
         is_part: true,
-        read: |run| number(run.probe("linear").first()?, &["accuracy"]),
+        read: Probed(Probe::Linear, |result| number(result, &["accuracy"])),
     },
     Metric {
         name: "logistic_accuracy",
         title: "logistic regression",
         is_part: true,
-        read: |run| number(run.probe("logistic").first()?, &["accuracy"]),
+        read: Probed(Probe::Logistic, |result| number(result, &["accuracy"])),
     },
     Metric {
         name: "finetuned_accuracy_1_percent",
         title: "fine-tuned, 1 %",
         is_part: true,
-        read: |run| finetune(run, 0.01, "finetuned"),
+        read: Probed(Probe::Finetune, |result| {
+            finetune(result, 0.01, "finetuned")
+        }),
     },
     Metric {
         name: "finetuned_accuracy_10_percent",
         title: "fine-tuned, 10 %",
         is_part: true,
-        read: |run| finetune(run, 0.1, "finetuned"),
+        read: Probed(Probe::Finetune, |result| finetune(result, 0.1, "finetuned")),
     },
     Metric {
         name: "scratch_accuracy_10_percent",
         title: "from scratch, 10 %",
         is_part: true,
-        read: |run| finetune(run, 0.1, "scratch"),
+        read: Probed(Probe::Finetune, |result| finetune(result, 0.1, "scratch")),
     },
     Metric {
         name: "fewshot_accuracy_1_shot",
         title: "1-shot",
         is_part: true,
-        read: |run| fewshot(run, 1),
+        read: Probed(Probe::Fewshot, |result| fewshot(result, 1)),
     },
     Metric {
         name: "fewshot_accuracy_5_shot",
         title: "5-shot",
         is_part: true,
-        read: |run| fewshot(run, 5),
+        read: Probed(Probe::Fewshot, |result| fewshot(result, 5)),
     },
     Metric {
         name: "zero_shot_accuracy",
         title: "zero-shot accuracy",
         is_part: true,
-        read: |run| run.summary.zero_shot_accuracy,
+        read: Summary(|run| run.zero_shot_accuracy),
     },
     Metric {
         name: "embedding_std",
         title: "embedding std",
         is_part: false,
-        read: |run| run.summary.collapse.map(|c| c.embedding_std),
+        read: Summary(|run| run.collapse.map(|c| c.embedding_std)),
     },
     Metric {
         name: "effective_rank",
         title: "effective rank",
         is_part: false,
-        read: |run| run.summary.collapse.map(|c| c.effective_rank),
+        read: Summary(|run| run.collapse.map(|c| c.effective_rank)),
     },
     Metric {
         name: "alignment",
         title: "alignment",
         is_part: false,
-        read: |run| run.summary.collapse.map(|c| c.alignment),
+        read: Summary(|run| run.collapse.map(|c| c.alignment)),
     },
     Metric {
         name: "uniformity",
         title: "uniformity",
         is_part: false,
-        read: |run| run.summary.collapse.map(|c| c.uniformity),
+        read: Summary(|run| run.collapse.map(|c| c.uniformity)),
     },
     Metric {
         name: "mean_abs_delta",
         title: "mean |δ|",
         is_part: false,
-        read: |run| run.summary.mean_abs_delta,
+        read: Summary(|run| run.mean_abs_delta),
     },
     Metric {
         name: "encoder_loss",
         title: "encoder loss",
         is_part: false,
-        read: |run| run.summary.encoder_loss,
+        read: Summary(|run| run.encoder_loss),
     },
 ];
 
-/// Probes whose results have columns.
-pub(super) const PROBES: [&str; 4] = ["linear", "logistic", "finetune", "fewshot"];
+/// Probes whose results have columns, in the order of these.
+pub(super) fn probes() -> Vec<Probe> {
+    let mut probes: Vec<Probe> = METRICS
+        .iter()
+        .filter_map(|metric| match metric.read {
+            Read::Probed(probe, _) => Some(probe),
+            Read::Summary(_) => None,
+        })
+        .collect();
+    probes.dedup();
+    probes
+}
 
 /// A number inside of a result.
 fn number(result: &Value, path: &[&str]) -> Option<f64> {
@@ -131,12 +165,8 @@ fn number(result: &Value, path: &[&str]) -> Option<f64> {
 }
 
 /// Mean accuracy of a way of training with this part of the labels.
-fn finetune(run: &Outcome, fraction: f64, way: &str) -> Option<f64> {
-    let fractions = run
-        .probe("finetune")
-        .first()?
-        .get("fractions")?
-        .as_array()?;
+fn finetune(result: &Value, fraction: f64, way: &str) -> Option<f64> {
+    let fractions = result.get("fractions")?.as_array()?;
     let mut at = fractions
         .iter()
         .filter(|at| number(at, &["fraction"]) == Some(fraction));
@@ -144,8 +174,8 @@ fn finetune(run: &Outcome, fraction: f64, way: &str) -> Option<f64> {
 }
 
 /// Mean accuracy of episodes with this many examples of each class.
-fn fewshot(run: &Outcome, shots: u64) -> Option<f64> {
-    let all = run.probe("fewshot").first()?.get("shots")?.as_array()?;
+fn fewshot(result: &Value, shots: u64) -> Option<f64> {
+    let all = result.get("shots")?.as_array()?;
     let mut at = all
         .iter()
         .filter(|at| at["settings"]["shots"].as_u64() == Some(shots));
@@ -184,7 +214,7 @@ impl Table {
             let done: Vec<&Outcome> = here.iter().filter_map(|s| s.as_ref()).collect();
             let values = |metric: &Metric| {
                 done.iter()
-                    .filter_map(|outcome| (metric.read)(outcome))
+                    .filter_map(|outcome| metric.of(outcome))
                     .collect::<Vec<f64>>()
             };
             let settings = point.values.iter().map(|(_, value)| shown(value));
@@ -296,7 +326,6 @@ fn markdown_line(cells: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::config::Layer;
-    use crate::run::RunSummary;
     use serde_json::json;
     use std::path::Path;
 
@@ -341,14 +370,14 @@ mod tests {
         let shots = json!({"shots": [{"settings": {"shots": 5}, "accuracy": 0.6}]});
         let run = Outcome::from(RunSummary::default())
             .with(
-                "linear",
+                Probe::Linear,
                 vec![json!({"accuracy": 0.7}), json!({"accuracy": 0.9})],
             )
-            .with("finetune", vec![fine])
-            .with("fewshot", vec![shots]);
+            .with(Probe::Finetune, vec![fine])
+            .with(Probe::Fewshot, vec![shots]);
         let read = |name: &str| {
             let metric = METRICS.iter().find(|metric| metric.name == name);
-            metric.and_then(|metric| (metric.read)(&run))
+            metric.and_then(|metric| metric.of(&run))
         };
         assert_eq!(read("linear_accuracy"), Some(0.7));
         assert_eq!(read("finetuned_accuracy_1_percent"), Some(0.2));

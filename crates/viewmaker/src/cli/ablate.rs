@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 /// Run a grid over settings and seeds, and tabulate mean ± standard deviation.
 ///
 /// Every combination of the grid is a run for every seed, in a folder of its own. Finished runs
-/// are skipped and started ones go on, so that the same command completes what was interrupted.
-/// The table is printed and written to table.csv and table.md.
+/// are skipped and started ones go on, so that the same command completes what was interrupted; with
+/// other settings it says which folder is in the way, and changes nothing. The table is printed and
+/// written to table.csv and table.md.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct AblateArgs {
@@ -65,8 +66,9 @@ pub(super) fn run(args: AblateArgs, interrupt: &Interrupt) -> Result<()> {
         jobs: args.jobs,
     };
     let mut ui = ui(args.json);
-    let (outcomes, result) = execute(&plan, &how, ui.as_mut(), interrupt);
-    // Whatever happened, what has finished is worth a table.
+    // Where a folder belongs to other settings, the table that is there stays.
+    let (outcomes, result) = execute(&plan, &how, ui.as_mut(), interrupt)?;
+    // Whatever happened to some runs, those that have finished are worth a table.
     if outcomes.iter().any(Option::is_some) {
         let table = Table::new(&plan, &outcomes);
         let csv = out.join("table.csv");

@@ -103,6 +103,7 @@ fn batch_size(args: BatchSizeArgs) -> Result<()> {
         run: &args.run,
         step: trained.step,
         data: &trained.splits.description,
+        config: &trained.config,
     };
     let report = describe(&study);
     let out = args.out.clone().unwrap_or_else(|| args.run.join("study"));

@@ -21,7 +21,8 @@ use viewmaker_data::Splits;
 ///
 /// Without --data, on data that come with the program. The run folder gets the configuration,
 /// metrics, checkpoints and pictures. Ctrl-C finishes the step, saves, and says how to go on; a
-/// resumed run ends with the same bits as an uninterrupted one.
+/// resumed run ends with the same bits as an uninterrupted one on the same device, in the same
+/// precision.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct TrainArgs {
@@ -57,7 +58,7 @@ const PICTURES: usize = 8;
 
 pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     let mut ui = ui(args.json);
-    let mut config = configure(&args)?;
+    let (mut config, notes) = configure(&args)?;
     use_threads(&config)?;
     pictures::resolve_data(&mut config)?;
     let splits = pictures::open_data(&config)?;
@@ -71,6 +72,7 @@ pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     let mut ui = LoggedUi::new(ui.as_mut(), run.log()?);
     ui.on_message(&splits.description);
     ui.on_message(&opened.message);
+    notes.iter().for_each(|note| ui.on_message(note));
     restore(&mut trainer, &mut run, &mut ui)?;
     ui.on_message(&format!("run folder: {}", run.path().display()));
     let outcome = trainer.run(&mut run, &mut ui, interrupt)?;
@@ -89,15 +91,16 @@ pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     report(&args, &run, &outcome.summary, &files)
 }
 
-/// The configuration of a new run, or of one that goes on.
-fn configure(args: &TrainArgs) -> Result<Config> {
+/// The configuration of a new run, or of one that goes on, and what is to be said about that.
+fn configure(args: &TrainArgs) -> Result<(Config, Vec<String>)> {
     let Some(folder) = &args.resume else {
-        return args.settings.resolve();
+        return Ok((args.settings.resolve()?, Vec::new()));
     };
     let before = RunDir::read_config(folder)?;
     let config = args.settings.resolve_over(&RunDir::config_path(folder))?;
     before.check_continues_as(&config)?;
-    Ok(config)
+    let notes = before.rounding_changes(&config);
+    Ok((config, notes))
 }
 
 fn open_run(args: &TrainArgs, config: &Config) -> Result<RunDir> {

@@ -2,18 +2,20 @@
 
 use super::{Config, ConfigError, get, schema, to_table};
 
-/// Keys that may change: they touch neither the numbers of a step nor their order. (More epochs
-/// under a cosine schedule do change the learning rates that follow, as one would expect.)
+/// Keys that may change because no number of a step depends on them. (More epochs under a cosine
+/// schedule do change the learning rates that follow, as one would expect.)
 const FREE: &[&str] = &[
     "threads",
-    "device",
-    "precision",
     "train.epochs",
     "train.steps",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.knn_every",
 ];
+
+/// Keys that may change although numbers differ in rounding from then on: a run moves between
+/// processor and cards, and the processor has `f32` alone.
+const ROUNDING: &[&str] = &["device", "precision"];
 
 /// Sections of which every key may change.
 const FREE_SECTIONS: &[&str] = &["eval."];
@@ -25,7 +27,9 @@ impl Config {
     /// Names the first key that differs and must not.
     pub fn check_continues_as(&self, now: &Self) -> Result<(), ConfigError> {
         self.check_equal(now, |key| {
-            FREE.contains(&key) || FREE_SECTIONS.iter().any(|section| key.starts_with(section))
+            FREE.contains(&key)
+                || ROUNDING.contains(&key)
+                || FREE_SECTIONS.iter().any(|section| key.starts_with(section))
         })
     }
 
@@ -36,6 +40,21 @@ impl Config {
     /// Names the first key that differs and must not.
     pub fn check_same_results(&self, now: &Self) -> Result<(), ConfigError> {
         self.check_equal(now, |key| key == "threads" || key == "device")
+    }
+
+    /// What a run that was started with `self` and goes on with `now` has to say about its bits: a
+    /// sentence for each key that changes how numbers are rounded.
+    pub fn rounding_changes(&self, now: &Self) -> Vec<String> {
+        let (before, after) = (to_table(self), to_table(now));
+        let changes = ROUNDING.iter().filter_map(|key| {
+            let (old, new) = (get(&before, key)?, get(&after, key)?);
+            let change = format!(
+                "going on with {key} = {new}; before: {old}. From here on, results may differ in \
+                 rounding from those of a run that was never changed"
+            );
+            (old != new).then_some(change)
+        });
+        changes.collect()
     }
 
     fn check_equal(&self, now: &Self, is_free: impl Fn(&str) -> bool) -> Result<(), ConfigError> {

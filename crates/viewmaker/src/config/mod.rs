@@ -2,7 +2,7 @@
 //!
 //! Settings come from layers (built-in default of the modality, configuration file, `--set` and
 //! flags; later ones win) that [`resolve`] merges into a [`Config`]. The keys and their types are
-//! read off the `Deserialize` implementations (`schema.rs`), their meaning stands in `docs.rs`,
+//! read off the `Deserialize` implementations (`schema.rs`), their meaning stands in `docs/`,
 //! their ranges in `validate.rs`, their default values in `preset.rs`.
 
 mod device;

@@ -1,4 +1,4 @@
-//! The sections of a configuration. What each key means to a user stands in `docs.rs`; the ranges
+//! The sections of a configuration. What each key means to a user stands in `docs/`; the ranges
 //! stand in `validate.rs`; the default values in `preset.rs`.
 
 use super::probes::*;

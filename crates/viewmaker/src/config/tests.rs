@@ -101,7 +101,7 @@ fn every_key_is_known_and_explained() {
         for path in sections.chain([key.path.as_str()]) {
             assert!(
                 doc(path).is_some(),
-                "config/docs.rs says nothing about {path}"
+                "config/docs/ says nothing about {path}"
             );
         }
     }
@@ -330,4 +330,23 @@ fn a_run_goes_on_with_the_same_settings_only() {
         error.starts_with("viewmaker.norm = \"l2\" differs from the run's \"l1\""),
         "{error}"
     );
+}
+
+/// A run may move between machines, and says so: its bits are no longer those of an unmoved one.
+#[test]
+fn a_run_that_is_rounded_otherwise_says_so() {
+    let before = image(&["device=cuda", "precision=bf16"]).unwrap();
+    let threads = image(&["device=cuda", "precision=bf16", "threads=1"]).unwrap();
+    assert!(before.rounding_changes(&threads).is_empty());
+    let now = image(&["device=cpu"]).unwrap();
+    before.check_continues_as(&now).unwrap();
+    let said = before.rounding_changes(&now);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("going on with device = \"cpu\"; before: \"cuda\". "));
+    assert!(said[1].starts_with("going on with precision = \"f32\"; before: \"bf16\". "));
+    assert!(said[1].contains("may differ in rounding"), "{said:?}");
+    // A comparison of runs is stricter: what was computed in another precision is another result.
+    let other = image(&["device=cuda"]).unwrap();
+    let error = before.check_same_results(&other).unwrap_err().to_string();
+    assert!(error.starts_with("precision = \"f32\" differs"), "{error}");
 }

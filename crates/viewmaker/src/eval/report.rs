@@ -1,5 +1,6 @@
 //! What a probe tells: sentences and a table for people, JSON for programs, a picture.
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::render::Canvas;
 use crate::run::write_atomically;
@@ -16,6 +17,15 @@ pub struct Origin<'a> {
     pub step: u64,
     /// The data, in words.
     pub data: &'a str,
+    /// The configuration, as it was for the measurement.
+    pub config: &'a Config,
+}
+
+/// What decides a result beside the network: the sections `data` and `eval` of a configuration, as
+/// they stand in the file of a result.
+pub fn settings(config: &Config) -> Value {
+    let all = config.to_json();
+    json!({"data": all["data"], "eval": all["eval"]})
 }
 
 /// The outcome of one probe.
@@ -43,6 +53,7 @@ impl Report {
             "run": origin.run,
             "step": origin.step,
             "data": origin.data,
+            "settings": settings(origin.config),
             "results": self.results,
         });
         write_atomically(&path, format!("{content:#}\n").as_bytes())?;
@@ -126,12 +137,15 @@ labels    fine-tuned  scratch
             run: Path::new("runs/a"),
             step: 7,
             data: "words",
+            config: &crate::config::preset("image"),
         };
         let files = report.write(&folder, origin).unwrap();
         assert_eq!(files, [folder.join("knn.json"), folder.join("knn.png")]);
         let text = std::fs::read_to_string(&files[0]).unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["step"], 7);
+        assert_eq!(value["settings"], settings(origin.config));
+        assert!(value["settings"]["eval"]["knn_k"].is_number());
         assert_eq!(value["results"][0]["probe"], "knn");
     }
 }

@@ -2,6 +2,8 @@
 
 use super::{Gallery, Request, modality, moment};
 use crate::error::{Error, Result};
+use crate::run::write_atomically;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use viewmaker_data::views::Stage;
 use viewmaker_data::{Draw, Recipe, Waveform};
@@ -52,7 +54,7 @@ pub(super) fn write(
     Ok(files)
 }
 
-/// Writes 16-bit mono; what is louder than full scale is scaled down as a whole.
+/// Writes 16-bit mono, whole or not at all; what is louder than full scale is scaled down as a whole.
 fn write_wav(path: &Path, sound: &Waveform) -> Result<()> {
     let spec = hound::WavSpec {
         channels: 1,
@@ -65,14 +67,16 @@ fn write_wav(path: &Path, sound: &Waveform) -> Result<()> {
         .iter()
         .fold(1.0f32, |peak, x| peak.max(x.abs()));
     let scale = f32::from(i16::MAX) / peak;
-    let write = || -> hound::Result<()> {
-        let mut writer = hound::WavWriter::create(path, spec)?;
+    let mut wav = Cursor::new(Vec::new());
+    let encode = |wav: &mut Cursor<Vec<u8>>| -> hound::Result<()> {
+        let mut writer = hound::WavWriter::new(wav, spec)?;
         for sample in &sound.samples {
             writer.write_sample((sample * scale).round() as i16)?;
         }
         writer.finalize()
     };
-    write().map_err(|error| Error::io(path, "write", std::io::Error::other(error)))
+    encode(&mut wav).map_err(|error| Error::io(path, "encode", std::io::Error::other(error)))?;
+    Ok(write_atomically(path, wav.get_ref())?)
 }
 
 #[cfg(test)]
@@ -92,5 +96,17 @@ mod tests {
         assert_eq!(reader.spec().sample_rate, 8000);
         let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
         assert_eq!(samples, [0, 32767, -16384]);
+        // A sound that is made again is another file: who has the old one open reads on.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let inode = || std::fs::metadata(&path).unwrap().ino();
+            let open = std::fs::File::open(&path).unwrap();
+            let before = inode();
+            write_wav(&path, &sound).unwrap();
+            assert_ne!(inode(), before);
+            drop(open);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -2,7 +2,10 @@
 
 use super::Rgb;
 use crate::error::{Error, Result};
+use crate::run::write_atomically;
 use font8x8::UnicodeFonts;
+use image::ImageEncoder;
+use image::codecs::png::PngEncoder;
 use std::path::Path;
 
 /// Pixels of a picture.
@@ -137,16 +140,19 @@ impl Canvas {
         text.chars().count() * Self::GLYPH * scale
     }
 
-    /// Writes the picture as PNG.
+    /// Writes the picture as PNG, whole or not at all.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         let bytes: Vec<u8> = self.pixels.iter().flatten().copied().collect();
         let (width, height) = (self.width as u32, self.height as u32);
-        let format = image::ExtendedColorType::Rgb8;
-        image::save_buffer_with_format(path, &bytes, width, height, format, image::ImageFormat::Png)
-            .map_err(|error| Error::io(path, "write", std::io::Error::other(error)))
+        let colour = image::ExtendedColorType::Rgb8;
+        let mut png = Vec::new();
+        PngEncoder::new(&mut png)
+            .write_image(&bytes, width, height, colour)
+            .map_err(|error| Error::io(path, "encode", std::io::Error::other(error)))?;
+        Ok(write_atomically(path, &png)?)
     }
 }
 
@@ -213,6 +219,17 @@ mod tests {
         let back = image::open(&path).unwrap().to_rgb8();
         assert_eq!(back.dimensions(), (5, 2));
         assert_eq!(back.get_pixel(3, 1).0, [1, 3, 9]);
+        // A picture that is drawn again is another file: who has the old one open reads on.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let inode = || std::fs::metadata(&path).unwrap().ino();
+            let open = std::fs::File::open(&path).unwrap();
+            let before = inode();
+            canvas.write_png(&path).unwrap();
+            assert_ne!(inode(), before);
+            drop(open);
+        }
         let nowhere = folder.path().join("x").join("a.png");
         let message = canvas.write_png(&nowhere).unwrap_err().to_string();
         assert!(message.contains("a.png: cannot write"), "{message}");

@@ -12,26 +12,25 @@ use std::path::Path;
 /// When the folder cannot be written.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), RunError> {
     let folder = parent(path);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(RunError::io(path, "write"))?;
+    let mut file = temporary(folder).map_err(RunError::io(path, "write"))?;
     file.write_all(content)
         .and_then(|()| file.as_file().sync_all())
         .map_err(RunError::io(path, "write"))?;
-    make_readable(file.as_file()).map_err(RunError::io(path, "write"))?;
     file.persist(path)
         .map_err(|error| RunError::io(path, "rename a temporary file to")(error.error))?;
     sync_folder(folder)
 }
 
-/// Temporary files are private to their owner; results are as public as any new file.
-#[cfg(unix)]
-fn make_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &File) -> std::io::Result<()> {
-    Ok(())
+/// A file with a free name in `folder`. Temporary files are private to their owner by default;
+/// results are as public as any new file, which is what the user's umask says.
+fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }
 
 /// Writes a file and brings it to the disk; for files inside a folder that is renamed later.

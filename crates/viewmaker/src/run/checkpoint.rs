@@ -123,7 +123,7 @@ impl Checkpoint {
             write_synced(&path, &bytes)?;
             let entry = FileEntry {
                 bytes: bytes.len() as u64,
-                fnv1a: hash(&bytes),
+                fnv1a: fnv1a(&bytes),
             };
             files.insert(file, entry);
         }
@@ -163,9 +163,9 @@ impl Checkpoint {
                     format!("{found} bytes"),
                 ));
             }
-            if hash(&bytes) != entry.fnv1a {
+            if fnv1a(&bytes) != entry.fnv1a {
                 let expected = format!("checksum {}", entry.fnv1a);
-                return Err(RunError::damaged(&path, "content", expected, hash(&bytes)));
+                return Err(RunError::damaged(&path, "content", expected, fnv1a(&bytes)));
             }
             let name = file.trim_end_matches(".safetensors").to_owned();
             files.insert(name, decode(&path, &bytes)?);
@@ -261,7 +261,7 @@ fn put_in_place(unfinished: &Path, place: &Path) -> Result<(), RunError> {
 }
 
 /// FNV-1a over 64 bits, in hexadecimal: finds accidents, not attackers.
-fn hash(bytes: &[u8]) -> String {
+pub(crate) fn fnv1a(bytes: &[u8]) -> String {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     format!("{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }

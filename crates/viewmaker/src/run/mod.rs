@@ -12,7 +12,9 @@
 //!   views/                 pictures
 //! ```
 //!
-//! Every file that matters is written beside its place, brought to the disk, and renamed.
+//! Every file is written beside its place, brought to the disk, and renamed, but for two that grow by
+//! lines: `metrics.jsonl`, whose end beyond the latest checkpoint is dropped when a run goes on, and
+//! `log.txt`, which nobody parses.
 
 mod atomic;
 mod checkpoint;
@@ -25,6 +27,7 @@ mod tensors;
 
 pub use atomic::write_atomically;
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::fnv1a;
 pub use error::RunError;
 pub use folder::RunDir;
 pub use summary::RunSummary;

@@ -8,13 +8,15 @@ use crate::eval::report::{Report, TextTable};
 use crate::eval::spread::Spread;
 use crate::eval::subjects::{SubjectsAt, SubjectsResult};
 use crate::eval::transfer::TransferResult;
-use crate::eval::{KnnResult, Layer, LinearResult, LogisticResult, ZeroShotResult, percent_of};
+use crate::eval::{
+    KnnResult, Layer, LinearResult, LogisticResult, Probe, ZeroShotResult, percent_of,
+};
 use crate::render::{Canvas, Chart, ContactRow, Curve, Point, chart, contact_sheet};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-fn result(probe: &str, result: impl Serialize) -> Value {
-    json!({"probe": probe, "result": result})
+fn result(probe: Probe, result: impl Serialize) -> Value {
+    json!({"probe": probe.name(), "result": result})
 }
 
 pub(super) fn knn(knn: &KnnResult) -> Report {
@@ -31,9 +33,9 @@ pub(super) fn knn(knn: &KnnResult) -> Report {
         percent(*accuracy)
     );
     Report {
-        name: "knn",
+        name: Probe::Knn.name(),
         text,
-        results: vec![result("knn", knn)],
+        results: vec![result(Probe::Knn, knn)],
         picture: None,
     }
 }
@@ -51,9 +53,9 @@ pub(super) fn linear(results: &[LinearResult]) -> Report {
         )
     });
     Report {
-        name: "linear",
+        name: Probe::Linear.name(),
         text: lines.collect::<Vec<_>>().join("\n"),
-        results: results.iter().map(|r| result("linear", r)).collect(),
+        results: results.iter().map(|r| result(Probe::Linear, r)).collect(),
         picture: None,
     }
 }
@@ -78,9 +80,9 @@ pub(super) fn logistic(logistic: &LogisticResult) -> Report {
         logistic.settings.l2,
     );
     Report {
-        name: "logistic",
+        name: Probe::Logistic.name(),
         text,
-        results: vec![result("logistic", logistic)],
+        results: vec![result(Probe::Logistic, logistic)],
         picture: None,
     }
 }
@@ -140,9 +142,9 @@ pub(super) fn finetune(finetune: &FinetuneResult) -> Report {
         settings.lr,
     );
     Report {
-        name: "finetune",
+        name: Probe::Finetune.name(),
         text,
-        results: vec![result("finetune", finetune)],
+        results: vec![result(Probe::Finetune, finetune)],
         picture: Some(chart(&Chart {
             title: "training with few labels".to_owned(),
             x_label: format!("part of {} labelled examples", finetune.train_examples),
@@ -180,9 +182,9 @@ pub(super) fn fewshot(fewshot: &FewshotResult) -> Report {
         fewshot.test_examples,
     );
     Report {
-        name: "fewshot",
+        name: Probe::Fewshot.name(),
         text,
-        results: vec![result("fewshot", fewshot)],
+        results: vec![result(Probe::Fewshot, fewshot)],
         picture: None,
     }
 }
@@ -204,9 +206,9 @@ pub(super) fn transfer(transfer: &TransferResult) -> Report {
         seeds(untrained.seeds.len()),
     );
     Report {
-        name: "transfer",
+        name: Probe::Transfer.name(),
         text,
-        results: vec![result("transfer", transfer)],
+        results: vec![result(Probe::Transfer, transfer)],
         picture: None,
     }
 }
@@ -241,9 +243,9 @@ pub(super) fn subjects(subjects: &SubjectsResult) -> Report {
         subjects.train_subjects, subjects.test_examples, subjects.test_subjects,
     );
     Report {
-        name: "subjects",
+        name: Probe::Subjects.name(),
         text,
-        results: vec![result("subjects", subjects)],
+        results: vec![result(Probe::Subjects, subjects)],
         picture: Some(chart(&Chart {
             title: "transfer between subjects".to_owned(),
             x_label: "subjects that the probe is trained on".to_owned(),
@@ -272,9 +274,9 @@ pub(super) fn corruptions(corruptions: &CorruptionsResult, specimen: &Specimen) 
         percent(corruptions.mean),
     );
     Report {
-        name: "corruptions",
+        name: Probe::Corruptions.name(),
         text,
-        results: vec![result("corruptions", corruptions)],
+        results: vec![result(Probe::Corruptions, corruptions)],
         picture: Some(sheet(specimen)),
     }
 }
@@ -287,9 +289,9 @@ pub(super) fn zero_shot(zero_shot: &ZeroShotResult) -> Report {
         zero_shot.prompts.len()
     );
     Report {
-        name: "zero-shot",
+        name: Probe::ZeroShot.name(),
         text,
-        results: vec![result("zero-shot", zero_shot)],
+        results: vec![result(Probe::ZeroShot, zero_shot)],
         picture: None,
     }
 }

@@ -7,9 +7,10 @@ use super::output;
 use crate::config::{Layer, schema};
 use crate::error::{Error, Result};
 use crate::eval::report::{Origin, Report};
-use crate::eval::{Evaluation, Layer as Features};
+use crate::eval::{Evaluation, Layer as Features, Probe};
 use crate::progress::{Ui, ui};
 use crate::trained::{Changes, Trained};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -41,28 +42,14 @@ pub(super) struct EvalArgs {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Probe {
-    /// Votes of the nearest neighbours; takes seconds.
-    Knn,
-    /// A linear classifier by SGD, as in the paper: on pooled and on pre-pool features.
-    Linear,
-    /// A logistic regression by L-BFGS, on pooled features: no seed, no learning rate.
-    Logistic,
-    /// The whole network trained with 1, 10 and 100 % of the labels, against one from scratch and a
-    /// linear probe; takes minutes.
-    Finetune,
-    /// Episodes of few examples of each class, by the nearest class mean.
-    Fewshot,
-    /// Nearest neighbours and logistic regression on other data (--data), against an untrained
-    /// encoder.
-    Transfer,
-    /// A probe trained on few subjects and tested on others (sensor data).
-    Subjects,
-    /// A probe trained on clean pictures, on 15 corruptions at five severities (images).
-    Corruptions,
-    /// The class whose prompts lie nearest, for runs that were trained with texts.
-    ZeroShot,
+impl ValueEnum for Probe {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(self.about()))
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -98,6 +85,7 @@ pub(super) fn run(args: EvalArgs) -> Result<()> {
         run: &args.run,
         step: trained.step,
         data: &trained.splits.description,
+        config: &trained.config,
     };
     let out = out(&args, changes.data.as_deref());
     let mut files = Vec::new();
