@@ -83,6 +83,7 @@ fn batch_size(args: BatchSizeArgs) -> Result<()> {
     let changes = Changes::default();
     use_threads(&changes.config(&args.run)?)?;
     let trained = Trained::load(&args.run, &changes)?;
+    trained.warnings.iter().for_each(|text| ui.on_message(text));
     ui.on_message(&trained.splits.description);
     let temperature = temperature(&args, &trained)?;
     let examples = args.examples.min(trained.splits.train.len());

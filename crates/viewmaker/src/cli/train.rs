@@ -10,7 +10,7 @@ use crate::interrupt::Interrupt;
 use crate::machine;
 use crate::pictures::{self, Request};
 use crate::progress::{LoggedUi, Ui, ui};
-use crate::run::{RunDir, RunSummary};
+use crate::run::{RunDir, RunSummary, Unreadable};
 use crate::train::Trainer;
 use clap::Args;
 use serde_json::json;
@@ -112,10 +112,18 @@ fn open_run(args: &TrainArgs, config: &Config) -> Result<RunDir> {
 /// Goes back to the latest checkpoint, or to the beginning of a run that has none.
 fn restore(trainer: &mut Trainer<'_>, run: &mut RunDir, ui: &mut dyn Ui) -> Result<()> {
     let step = match RunDir::latest_checkpoint(run.path())? {
-        Some((checkpoint, folder)) => {
-            trainer.restore(&checkpoint)?;
-            ui.on_message(&format!("going on from {}", folder.display()));
-            checkpoint.step
+        Some(latest) => {
+            trainer.restore(&latest.checkpoint)?;
+            for Unreadable { step, error } in latest.damaged {
+                let kept = run.set_aside(step)?;
+                ui.on_message(&format!(
+                    "warning: {error}; this checkpoint is kept as {}, and the run goes on from the one \
+                     before",
+                    kept.display()
+                ));
+            }
+            ui.on_message(&format!("going on from {}", latest.folder.display()));
+            latest.checkpoint.step
         }
         None => 0,
     };
