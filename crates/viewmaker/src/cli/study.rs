@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::eval::report::{Origin, Report, TextTable};
 use crate::eval::spread::Spread;
+use crate::interrupt::Interrupt;
 use crate::progress::{TaskReport, ui};
 use crate::render::{Canvas, Chart, Curve, Point, chart};
 use crate::study::batch_size::{AtSize, BatchSizeStudy, Pairs, doubling_sizes};
@@ -168,6 +169,8 @@ fn embed(trained: &Trained, examples: usize, temperature: f64) -> Result<Pairs> 
         players: &trained.players,
         splits: &trained.splits,
         config: &trained.config,
+        interrupt: &Interrupt::never(),
+        kept: None,
     };
     let [first, second] = evaluation.two_views(examples)?;
     let dim = trained.players.embedding_dim();

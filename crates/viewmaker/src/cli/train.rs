@@ -6,7 +6,6 @@ use super::profile;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::collapse::Collapse;
-use crate::interrupt::Interrupt;
 use crate::machine;
 use crate::pictures::{self, Request};
 use crate::progress::{LoggedUi, Ui, ui};
@@ -55,7 +54,7 @@ Examples:
 /// Examples whose views are drawn after training.
 const PICTURES: usize = 8;
 
-pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
+pub(super) fn run(args: TrainArgs) -> Result<()> {
     let mut ui = ui(args.json);
     let mut config = configure(&args)?;
     use_threads(&config)?;
@@ -73,7 +72,9 @@ pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     ui.on_message(&opened.message);
     restore(&mut trainer, &mut run, &mut ui)?;
     ui.on_message(&format!("run folder: {}", run.path().display()));
-    let outcome = trainer.run(&mut run, &mut ui, interrupt)?;
+    // Until here there is nothing to save, and Ctrl-C ends the program at once.
+    let interrupt = super::interrupt()?;
+    let outcome = trainer.run(&mut run, &mut ui, &interrupt)?;
     if let Some(profile) = trainer.profile() {
         profile::print(&profile, args.json)?;
     }

@@ -3,8 +3,9 @@
 use super::Trainer;
 use super::step::StepOutcome;
 use crate::error::Result;
+use crate::eval::Evaluation;
 use crate::eval::collapse::Collapse;
-use crate::eval::{Evaluation, KnnResult};
+use crate::interrupt::Interrupt;
 use crate::progress::{EpochReport, Ui};
 use crate::run::{RunDir, RunSummary};
 use serde::{Deserialize, Serialize};
@@ -77,19 +78,34 @@ impl Trainer<'_> {
         }
     }
 
-    /// Measures, reports and saves what an epoch came to.
+    /// Whether there are steps that no epoch's report counts yet, although their epoch, or the run, is
+    /// over. A checkpoint that is written after a step can lie between the two.
+    pub(super) fn owes_epoch(&self) -> bool {
+        let step = self.progress.step;
+        let is_over = step.is_multiple_of(self.steps_per_epoch()) || step == self.total_steps();
+        is_over && self.progress.sums.steps > 0
+    }
+
+    /// Measures, reports and saves what the epoch of the last step came to.
+    ///
+    /// # Errors
+    /// When a measurement is interrupted, and nothing has changed; when an example cannot be loaded, or
+    /// the run folder cannot be written.
     pub(super) fn end_epoch(
         &mut self,
-        epoch: u64,
         run: &mut RunDir,
         ui: &mut dyn Ui,
+        interrupt: &Interrupt,
     ) -> Result<()> {
+        let epoch = self.progress.step.saturating_sub(1) / self.steps_per_epoch();
         let every = self.config.train.knn_every;
         let last = self.progress.step == self.total_steps();
         let measure = last || (every > 0 && (epoch + 1).is_multiple_of(every));
-        let knn = if measure { self.knn(ui)? } else { None };
-        let zero_shot = if measure { self.zero_shot(ui)? } else { None };
-        let collapse = self.collapse(epoch)?;
+        let (knn, zero_shot) = match measure {
+            true => (self.knn(ui, interrupt)?, self.zero_shot(ui, interrupt)?),
+            false => (None, None),
+        };
+        let collapse = self.collapse(epoch, interrupt)?;
         self.warn_of_collapse(collapse, ui);
         let sums = std::mem::take(&mut self.progress.sums);
         let distortion = EpochSums::mean(sums.mean_distortion, sums.steps);
@@ -124,29 +140,28 @@ impl Trainer<'_> {
     }
 
     /// Nearest-neighbour accuracy now; `None` without labels.
-    fn knn(&self, ui: &mut dyn Ui) -> Result<Option<f64>> {
-        let evaluation = Evaluation {
-            players: &self.learners.players,
-            splits: self.splits,
-            config: self.config,
-        };
-        Ok(evaluation
-            .knn(ui)?
-            .map(|KnnResult { accuracy, .. }| accuracy))
+    pub(super) fn knn(&self, ui: &mut dyn Ui, interrupt: &Interrupt) -> Result<Option<f64>> {
+        let result = self.evaluation(interrupt).knn(ui)?;
+        Ok(result.map(|result| result.accuracy))
     }
 
     /// Zero-shot accuracy now; `None` without labels or without a text tower.
-    fn zero_shot(&self, ui: &mut dyn Ui) -> Result<Option<f64>> {
+    fn zero_shot(&self, ui: &mut dyn Ui, interrupt: &Interrupt) -> Result<Option<f64>> {
         let Some(text) = self.learners.companions.text() else {
             return Ok(None);
         };
-        let evaluation = Evaluation {
+        let result = self.evaluation(interrupt).zero_shot(text.tower(), ui)?;
+        Ok(result.map(|result| result.accuracy))
+    }
+
+    fn evaluation<'b>(&'b self, interrupt: &'b Interrupt) -> Evaluation<'b> {
+        Evaluation {
             players: &self.learners.players,
             splits: self.splits,
             config: self.config,
-        };
-        let result = evaluation.zero_shot(text.tower(), ui)?;
-        Ok(result.map(|result| result.accuracy))
+            interrupt,
+            kept: None,
+        }
     }
 }
 

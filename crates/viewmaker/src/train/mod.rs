@@ -12,6 +12,7 @@ pub mod players;
 mod rates;
 pub mod resident;
 mod snapshot;
+pub(crate) mod statistics;
 pub mod step;
 pub mod text;
 
@@ -115,7 +116,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Trains to the end, or until Ctrl-C; either way the last checkpoint in `run` holds the last
-    /// step.
+    /// step. What Ctrl-C, or the end of a process, left undone of the end of an epoch is done first.
     ///
     /// # Errors
     /// When data cannot be loaded, the run folder cannot be written, or the loss is no longer
@@ -126,41 +127,11 @@ impl<'a> Trainer<'a> {
         ui: &mut dyn Ui,
         interrupt: &Interrupt,
     ) -> Result<Outcome> {
-        let total = self.total_steps();
-        let per_epoch = self.steps_per_epoch();
-        if self.progress.step == 0 && self.progress.knn_untrained.is_none() {
-            self.progress.knn_untrained = self.knn(ui)?;
-        }
-        ui.on_start(&TrainPlan {
-            steps: total,
-            first_step: self.progress.step,
-            steps_per_epoch: per_epoch,
-            batch_size: self.config.train.batch_size,
-        });
-        let mut interrupted = false;
-        let mut clock = Instant::now();
-        while self.progress.step < total && !interrupted {
-            let epoch = self.progress.step / per_epoch;
-            let first = (self.progress.step % per_epoch) as usize;
-            let profiler = self.profiler.clone();
-            let mut batches = self.loader.epoch_from(epoch as u32, first).peekable();
-            profiler.begin_step();
-            while let Some(batch) = profiler.time(Part::Data, || batches.next()) {
-                self.step((&batch?, &mut Peeked(&mut batches)), epoch, run, ui)?;
-                profiler.end_step();
-                self.progress.seconds += clock.elapsed().as_secs_f64();
-                interrupted = interrupt.is_raised();
-                if self.progress.step.is_multiple_of(per_epoch) || self.progress.step == total {
-                    self.end_epoch(epoch, run, ui)?;
-                }
-                clock = Instant::now();
-                profiler.begin_step();
-                if self.progress.step == total || interrupted {
-                    break;
-                }
-            }
-        }
-        let interrupted = interrupted && self.progress.step < total;
+        let interrupted = match self.train(run, ui, interrupt) {
+            Ok(()) => false,
+            Err(Error::Interrupted(_)) => true,
+            Err(error) => return Err(error),
+        };
         match interrupted {
             true => self.save(run, None)?,
             false => run.finish(&self.summary())?,
@@ -170,6 +141,57 @@ impl<'a> Trainer<'a> {
             summary: self.summary(),
             interrupted,
         })
+    }
+
+    /// Does what is left of the run. An interrupted evaluation leaves no trace: the next call makes it
+    /// again, on the same weights.
+    fn train(&mut self, run: &mut RunDir, ui: &mut dyn Ui, interrupt: &Interrupt) -> Result<()> {
+        if self.progress.step == 0 && self.progress.knn_untrained.is_none() {
+            self.progress.knn_untrained = self.knn(ui, interrupt)?;
+        }
+        ui.on_start(&TrainPlan {
+            steps: self.total_steps(),
+            first_step: self.progress.step,
+            steps_per_epoch: self.steps_per_epoch(),
+            batch_size: self.config.train.batch_size,
+        });
+        if self.owes_epoch() {
+            // Its record may have been written without the checkpoint that belongs to it.
+            run.forget_epoch_at(self.progress.step)?;
+            self.end_epoch(run, ui, interrupt)?;
+        }
+        while self.progress.step < self.total_steps() {
+            interrupt.check()?;
+            self.train_epoch(run, ui, interrupt)?;
+        }
+        Ok(())
+    }
+
+    /// The steps to the end of the epoch, or of the run, and what is to do there.
+    fn train_epoch(
+        &mut self,
+        run: &mut RunDir,
+        ui: &mut dyn Ui,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let mut clock = Instant::now();
+        let epoch = self.progress.step / self.steps_per_epoch();
+        let first = (self.progress.step % self.steps_per_epoch()) as usize;
+        let profiler = self.profiler.clone();
+        let mut batches = self.loader.epoch_from(epoch as u32, first).peekable();
+        profiler.begin_step();
+        while let Some(batch) = profiler.time(Part::Data, || batches.next()) {
+            self.step((&batch?, &mut Peeked(&mut batches)), epoch, run, ui)?;
+            profiler.end_step();
+            self.progress.seconds += clock.elapsed().as_secs_f64();
+            if self.owes_epoch() {
+                return self.end_epoch(run, ui, interrupt);
+            }
+            interrupt.check()?;
+            clock = Instant::now();
+            profiler.begin_step();
+        }
+        Ok(())
     }
 
     fn step(
@@ -275,3 +297,7 @@ fn check_finite(step: u64, outcome: &StepOutcome, rates: StepRates) -> Result<()
         rates.encoder_lr,
     )))
 }
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod tests;
