@@ -39,6 +39,10 @@ pub struct Minimum {
     pub converged: bool,
 }
 
+/// What is minimised: takes a point, writes the gradient there into the second argument, and returns the
+/// value. Its error ends the search.
+pub type Function<'a, E> = dyn FnMut(&[f64], &mut [f64]) -> Result<f64, E> + 'a;
+
 /// A point with value and gradient.
 struct Point {
     x: Vec<f64>,
@@ -54,7 +58,7 @@ struct Pair {
     inverse: f64,
 }
 
-/// Minimises `f` from `start`; `f` writes its gradient into the second argument and returns its value.
+/// Minimises `f` from `start`.
 ///
 /// Directions by the two-loop recursion over the last ten steps, scaled by `s·y / y·y`; steps satisfy
 /// the weak Wolfe conditions (c₁ = 1e-4, c₂ = 0.9; near a minimum, where differences of values drown
@@ -67,11 +71,7 @@ struct Pair {
 ///
 /// # Errors
 /// The first error of `f`.
-pub fn minimize<E>(
-    start: Vec<f64>,
-    stop: Stop,
-    f: &mut dyn FnMut(&[f64], &mut [f64]) -> Result<f64, E>,
-) -> Result<Minimum, E> {
+pub fn minimize<E>(start: Vec<f64>, stop: Stop, f: &mut Function<'_, E>) -> Result<Minimum, E> {
     let mut gradient = vec![0.0; start.len()];
     let value = f(&start, &mut gradient)?;
     let mut at = Point {
@@ -134,11 +134,7 @@ fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
 
 /// A point along `direction` that satisfies the weak Wolfe conditions; `None` when there is none up to
 /// rounding.
-fn search<E>(
-    from: &Point,
-    direction: &[f64],
-    f: &mut dyn FnMut(&[f64], &mut [f64]) -> Result<f64, E>,
-) -> Result<Option<Point>, E> {
+fn search<E>(from: &Point, direction: &[f64], f: &mut Function<'_, E>) -> Result<Option<Point>, E> {
     let slope = dot(&from.gradient, direction);
     if slope.is_nan() || slope >= 0.0 {
         return Ok(None);
