@@ -65,6 +65,10 @@ impl NoiseSource for SeededNoise {
         self.generator(request).fill_uniform(out);
     }
 
+    fn uniform_part(&mut self, request: NoiseRequest, (first, _): (usize, usize), out: &mut [f32]) {
+        self.generator(request).fill_uniform_from(first as u64, out);
+    }
+
     fn philox(&self, request: NoiseRequest) -> Option<Philox> {
         Some(self.generator(request))
     }
