@@ -1,7 +1,8 @@
-use super::support::{run, small, succeed};
+use super::support::{command, run, small, succeed};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 /// A short run in `home/run`.
 fn train(home: &Path, modality: &str) {
@@ -59,6 +60,113 @@ fn several_probes_at_once_leave_their_settings() {
             .starts_with("logistic regression on 64 pooled features:")
     );
     assert!(home.join("elsewhere/logistic.json").is_file());
+}
+
+/// The events of `eval run --json` with these arguments.
+fn events(out: &str) -> Vec<Value> {
+    let event = |line| serde_json::from_str(line).expect("JSON");
+    out.lines().map(event).collect()
+}
+
+#[test]
+fn probes_are_written_one_by_one_and_share_what_is_embedded() {
+    let home = tempfile::tempdir().expect("a folder");
+    let home = home.path();
+    train(home, "sensor");
+    let few = [
+        "--set=eval.subjects.repeats=1",
+        "--set=eval.linear_epochs=2",
+    ];
+    let all = [
+        "eval",
+        "run",
+        "--json",
+        "--probe=knn,logistic,subjects,linear",
+    ];
+    let events = events(&succeed(home, &[&all[..], &few].concat()).out);
+    let kind = |kind: &str| {
+        let fits = |event: &&Value| event["event"] == kind;
+        events.iter().filter(fits).collect::<Vec<_>>()
+    };
+    let probes = kind("probe");
+    let names: Vec<_> = probes.iter().map(|event| &event["probe"]).collect();
+    assert_eq!(names, ["knn", "logistic", "subjects", "linear"]);
+    let result = kind("result")[0];
+    assert_eq!(result["results"].as_array().map(Vec::len), Some(5));
+    assert_eq!(result["results"][0], probes[0]["results"][0]);
+    let embedded = kind("task").into_iter().filter(|event| {
+        event["task"] == "embedding the training set" && event["done"] == event["total"]
+    });
+    // Once for all probes of pooled features, once for the untrained encoder that subjects are compared
+    // with, once for features before pooling.
+    assert_eq!(embedded.count(), 3);
+    // The same numbers as alone.
+    for (number, probe) in ["knn", "logistic", "subjects", "linear"].iter().enumerate() {
+        let alone = [&["eval", "run", "--json", "--probe", probe][..], &few].concat();
+        let ran = succeed(home, &alone);
+        let last: Value = serde_json::from_str(ran.out.lines().last().expect("a line")).unwrap();
+        assert_eq!(last["results"], probes[number]["results"], "{probe}");
+    }
+}
+
+#[test]
+fn what_cannot_be_probed_is_said_before_anything_is_measured() {
+    let home = tempfile::tempdir().expect("a folder");
+    let home = home.path();
+    train(home, "speech");
+    for (probe, message) in [
+        ("knn,zero-shot", "trained without texts"),
+        ("knn,fewshot", "eval.fewshot.ways = 5"),
+        ("knn,subjects", "do not say whom"),
+        ("knn,corruptions", "defined for images only"),
+    ] {
+        let ran = run(home, &["eval", "run", "--probe", probe]);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains(message), "{}", ran.err);
+        assert!(!home.join("run/eval/knn.json").exists(), "{probe}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_probe_leaves_the_finished_ones() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::io::{BufRead, BufReader};
+    let home = tempfile::tempdir().expect("a folder");
+    let home = home.path();
+    train(home, "image");
+    let args = [
+        "eval",
+        "run",
+        "--json",
+        "--probe=knn,linear,logistic",
+        "--set=eval.linear_epochs=10000",
+    ];
+    let mut child = command(home, &args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let output = BufReader::new(child.stdout.take().expect("output"));
+    let (mut said, mut told) = (Vec::new(), false);
+    for line in output.lines() {
+        let line = line.expect("a line");
+        if !told && line.contains("\"linear probe\"") {
+            let pid = Pid::from_child(&child);
+            kill_process(pid, Signal::INT).expect("the signal is sent");
+            told = true;
+        }
+        said.push(line);
+    }
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+    assert!(home.join("run/eval/knn.json").is_file());
+    assert!(!home.join("run/eval/linear.json").exists());
+    let last: Value = serde_json::from_str(said.last().expect("an error")).expect("JSON");
+    assert_eq!(last["kind"], "interrupted");
+    assert_eq!(
+        last["message"],
+        "interrupted: 1 of 3 probes measured and written; the others: the same command with \
+         --probe linear,logistic"
+    );
 }
 
 #[test]

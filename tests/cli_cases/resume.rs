@@ -103,6 +103,34 @@ fn a_stopped_or_killed_run_goes_on_bit_by_bit() {
 }
 
 #[test]
+fn a_damaged_checkpoint_is_named_and_kept() {
+    let home = tempfile::tempdir().expect("a folder");
+    succeed(home.path(), &train(&["--out", "run"]));
+    let run_folder = home.path().join("run");
+    let whole = bits(&run_folder, 20);
+    let checkpoints = run_folder.join("checkpoints");
+    let damaged = checkpoints.join("step-00000020/encoder.safetensors");
+    fs::write(&damaged, "short").expect("a file");
+    // Who only reads the run says so, and leaves it as it is.
+    let ran = succeed(home.path(), &["eval", "run"]);
+    let warning =
+        "warning: the checkpoint of step 20 is left out: run/checkpoints/step-00000020/encoder";
+    assert!(ran.err.contains(warning), "{}", ran.err);
+    assert!(damaged.is_file());
+    let ran = succeed(home.path(), &["train", "--resume", "run"]);
+    for part in [
+        "warning: run/checkpoints/step-00000020/encoder.safetensors: length",
+        "kept as run/checkpoints/damaged-step-00000020",
+        "going on from run/checkpoints/step-00000018",
+    ] {
+        assert!(ran.err.contains(part), "{}", ran.err);
+    }
+    let kept = checkpoints.join("damaged-step-00000020/encoder.safetensors");
+    assert_eq!(fs::read(kept).expect("a file"), b"short");
+    same(&bits(&run_folder, 20), &whole);
+}
+
+#[test]
 fn a_finished_run_can_be_extended() {
     let home = tempfile::tempdir().expect("a folder");
     succeed(

@@ -78,13 +78,27 @@ impl Philox {
 
     /// Fills `out` with the uniform numbers in `[0, 1)` with indices `0 .. out.len()`, in parallel.
     pub fn fill_uniform(&self, out: &mut [f32]) {
+        self.fill_uniform_from(0, out);
+    }
+
+    /// Fills `out` with the uniform numbers in `[0, 1)` with indices `first .. first + out.len()`, in
+    /// parallel; those before cost nothing.
+    pub fn fill_uniform_from(&self, first: u64, out: &mut [f32]) {
         const PIECE: usize = 4096;
-        out.par_chunks_mut(PIECE)
+        let block = first.div_ceil(4);
+        // What is left of a block that begins before.
+        let begun = ((first.wrapping_neg() % 4) as usize).min(out.len());
+        let (begun, whole) = out.split_at_mut(begun);
+        for (x, element) in begun.iter_mut().zip(first..) {
+            *x = self.uniform(element);
+        }
+        whole
+            .par_chunks_mut(PIECE)
             .enumerate()
             .for_each(|(p, piece)| {
-                let first = (p * PIECE / 4) as u64;
+                let block = block + (p * PIECE / 4) as u64;
                 for (b, four) in piece.chunks_mut(4).enumerate() {
-                    let words = self.block(first + b as u64);
+                    let words = self.block(block + b as u64);
                     for (x, word) in four.iter_mut().zip(words) {
                         *x = unit_f32(word);
                     }
@@ -159,6 +173,20 @@ mod tests {
             assert_eq!(out[i], philox.uniform(i as u64));
         }
         assert!(out.iter().all(|x| (0.0..1.0).contains(x)));
+    }
+
+    #[test]
+    fn a_part_is_what_the_whole_has_there() {
+        let philox = Philox::new(3, 1, 2);
+        let mut whole = vec![0.0; 9_000];
+        philox.fill_uniform(&mut whole);
+        for first in [0, 1, 2, 3, 4, 4_095, 4_097, 8_999] {
+            for len in [0, 1, 2, 3, 5, 4_099] {
+                let mut part = vec![-1.0; usize::min(len, whole.len() - first)];
+                philox.fill_uniform_from(first as u64, &mut part);
+                assert_eq!(part, whole[first..][..part.len()], "{first}, {len}");
+            }
+        }
     }
 
     #[test]

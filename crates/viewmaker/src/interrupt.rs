@@ -1,11 +1,13 @@
 //! Ctrl-C: the first asks for a clean stop, the second ends the process at once.
 
+use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A flag that the first Ctrl-C (or `SIGTERM`) raises.
 ///
-/// Clones share the flag. Long work asks [`Interrupt::is_raised`] between steps.
+/// Clones share the flag. Long work asks [`Interrupt::is_raised`] between steps, or
+/// [`Interrupt::check`] where it cannot be saved halfway.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     flag: Arc<AtomicBool>,
@@ -42,6 +44,20 @@ impl Interrupt {
         self.flag.load(Ordering::Relaxed)
     }
 
+    /// Nothing, before the first Ctrl-C.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after it. Who knows what is kept of the work says so in the place of this
+    /// message.
+    pub fn check(&self) -> Result<()> {
+        match self.is_raised() {
+            true => Err(Error::Interrupted(
+                "the work was left unfinished".to_owned(),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Raises the flag from within the program.
     pub fn raise(&self) {
         self.flag.store(true, Ordering::Relaxed);
@@ -56,8 +72,9 @@ mod tests {
     fn clones_share_the_flag() {
         let first = Interrupt::never();
         let second = first.clone();
-        assert!(!second.is_raised());
+        assert!(!second.is_raised() && second.check().is_ok());
         first.raise();
         assert!(second.is_raised());
+        assert!(matches!(second.check(), Err(Error::Interrupted(_))));
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::machine;
 use crate::model::Networks;
 use crate::pictures;
-use crate::run::{Checkpoint, RunDir, RunError};
+use crate::run::{Checkpoint, RunDir, RunError, Unreadable};
 use crate::train::normalization;
 use crate::train::players::Players;
 use crate::train::text::{TEXT_TOWER, TextBranch};
@@ -28,6 +28,8 @@ pub struct Trained {
     pub texts: Option<Tower>,
     /// Steps they were trained for.
     pub step: u64,
+    /// A sentence for each later checkpoint that could not be read.
+    pub warnings: Vec<String>,
 }
 
 /// What is to be different from the run.
@@ -65,15 +67,16 @@ impl Trained {
     /// another model, or the data cannot be opened or have another shape.
     pub fn load(folder: &Path, changes: &Changes) -> Result<Self> {
         let config = changes.config(folder)?;
-        let Some((checkpoint, at)) = RunDir::latest_checkpoint(folder)? else {
+        let Some(latest) = RunDir::latest_checkpoint(folder)? else {
             let path = folder.to_path_buf();
             let why = "it has no checkpoint yet".to_owned();
             return Err(RunError::NoRun { path, why }.into());
         };
+        let (checkpoint, at) = (latest.checkpoint, latest.folder);
         let mut splits = pictures::open_data(&config)?;
         let shape = splits.train.shape();
         let data_statistics = splits.after_view.clone();
-        splits.after_view = normalization(&checkpoint).or(splits.after_view);
+        splits.after_view = normalization(&checkpoint, &at)?.or(splits.after_view);
         let explain = |error: Error| match &changes.data {
             Some(path) => other_shape(path, shape, &error),
             None => error,
@@ -102,6 +105,7 @@ impl Trained {
             players,
             texts,
             step: checkpoint.step,
+            warnings: latest.damaged.iter().map(warning).collect(),
         })
     }
 }
@@ -113,6 +117,11 @@ fn other_shape(data: &Path, [channels, height, width]: [usize; 3], error: &Error
          have them; use data with the channels that the run was trained on ({error})",
         data.display()
     ))
+}
+
+fn warning(damaged: &Unreadable) -> String {
+    let Unreadable { step, error } = damaged;
+    format!("warning: the checkpoint of step {step} is left out: {error}")
 }
 
 fn load_weights(tower: &Tower, file: &str, checkpoint: &Checkpoint, at: &Path) -> Result<()> {

@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Train(args) => train::run(args, &interrupt()?),
+        Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Views(args) => views::run(args),
         Command::Summary(args) => summary::run(args),
@@ -89,6 +89,7 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
+/// Has Ctrl-C raise a flag from now on.
 fn interrupt() -> Result<Interrupt> {
     Interrupt::install()
         .map_err(|error| Error::failure(format!("cannot listen for Ctrl-C: {error}")))

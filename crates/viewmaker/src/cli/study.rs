@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::eval::report::{Origin, Report, TextTable};
 use crate::eval::spread::Spread;
+use crate::interrupt::Interrupt;
 use crate::progress::{TaskReport, ui};
 use crate::render::{Canvas, Chart, Curve, Point, chart};
 use crate::study::batch_size::{AtSize, BatchSizeStudy, Pairs, doubling_sizes};
@@ -83,6 +84,7 @@ fn batch_size(args: BatchSizeArgs) -> Result<()> {
     let changes = Changes::default();
     use_threads(&changes.config(&args.run)?)?;
     let trained = Trained::load(&args.run, &changes)?;
+    trained.warnings.iter().for_each(|text| ui.on_message(text));
     ui.on_message(&trained.splits.description);
     let temperature = temperature(&args, &trained)?;
     let examples = args.examples.min(trained.splits.train.len());
@@ -168,6 +170,8 @@ fn embed(trained: &Trained, examples: usize, temperature: f64) -> Result<Pairs> 
         players: &trained.players,
         splits: &trained.splits,
         config: &trained.config,
+        interrupt: &Interrupt::never(),
+        kept: None,
     };
     let [first, second] = evaluation.two_views(examples)?;
     let dim = trained.players.embedding_dim();

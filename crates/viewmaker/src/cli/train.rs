@@ -6,11 +6,10 @@ use super::profile;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::collapse::Collapse;
-use crate::interrupt::Interrupt;
 use crate::machine;
 use crate::pictures::{self, Request};
 use crate::progress::{LoggedUi, Ui, ui};
-use crate::run::{RunDir, RunSummary};
+use crate::run::{RunDir, RunSummary, Unreadable};
 use crate::train::Trainer;
 use clap::Args;
 use serde_json::json;
@@ -56,7 +55,7 @@ Examples:
 /// Examples whose views are drawn after training.
 const PICTURES: usize = 8;
 
-pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
+pub(super) fn run(args: TrainArgs) -> Result<()> {
     let mut ui = ui(args.json);
     let (mut config, notes) = configure(&args)?;
     use_threads(&config)?;
@@ -75,7 +74,9 @@ pub(super) fn run(args: TrainArgs, interrupt: &Interrupt) -> Result<()> {
     notes.iter().for_each(|note| ui.on_message(note));
     restore(&mut trainer, &mut run, &mut ui)?;
     ui.on_message(&format!("run folder: {}", run.path().display()));
-    let outcome = trainer.run(&mut run, &mut ui, interrupt)?;
+    // Until here there is nothing to save, and Ctrl-C ends the program at once.
+    let interrupt = super::interrupt()?;
+    let outcome = trainer.run(&mut run, &mut ui, &interrupt)?;
     if let Some(profile) = trainer.profile() {
         profile::print(&profile, args.json)?;
     }
@@ -115,10 +116,18 @@ fn open_run(args: &TrainArgs, config: &Config) -> Result<RunDir> {
 /// Goes back to the latest checkpoint, or to the beginning of a run that has none.
 fn restore(trainer: &mut Trainer<'_>, run: &mut RunDir, ui: &mut dyn Ui) -> Result<()> {
     let step = match RunDir::latest_checkpoint(run.path())? {
-        Some((checkpoint, folder)) => {
-            trainer.restore(&checkpoint)?;
-            ui.on_message(&format!("going on from {}", folder.display()));
-            checkpoint.step
+        Some(latest) => {
+            trainer.restore(&latest.checkpoint)?;
+            for Unreadable { step, error } in latest.damaged {
+                let kept = run.set_aside(step)?;
+                ui.on_message(&format!(
+                    "warning: {error}; this checkpoint is kept as {}, and the run goes on from the one \
+                     before",
+                    kept.display()
+                ));
+            }
+            ui.on_message(&format!("going on from {}", latest.folder.display()));
+            latest.checkpoint.step
         }
         None => 0,
     };

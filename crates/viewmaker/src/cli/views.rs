@@ -51,6 +51,7 @@ pub(super) fn run(args: ViewsArgs) -> Result<()> {
     use_threads(&RunDir::read_config(&args.run)?)?;
     let trained = Trained::load(&args.run, &Changes::default())?;
     let splits = &trained.splits;
+    trained.warnings.iter().for_each(|text| ui.on_message(text));
     ui.on_message(&splits.description);
     let own = own_files(&args, &trained)?;
     let dataset = own.as_ref().unwrap_or(&splits.test);

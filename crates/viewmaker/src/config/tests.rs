@@ -258,6 +258,10 @@ fn impossible_values_name_key_place_and_range() {
             "--set: optim.encoder.momentum = 1: expected 0 or more and less than 1",
         ),
         (
+            "eval.linear_epochs=65537",
+            "--set: eval.linear_epochs = 65537: expected 10000 or less",
+        ),
+        (
             "data.validation_fraction=2",
             "--set: data.validation_fraction = 2: must lie strictly between 0 and 1",
         ),

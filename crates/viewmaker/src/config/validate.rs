@@ -11,6 +11,10 @@ use viewmaker_objective::ObjectiveError;
 /// Largest seed: TOML has no larger whole number.
 const MAX_SEED: u64 = i64::MAX as u64;
 
+/// Most epochs of the linear probe. Each of them draws its views at 65,536 steps of the generator that no
+/// training run reaches, and there are 2³² steps.
+const MAX_LINEAR_EPOCHS: u64 = 10_000;
+
 /// Checks every value of a configuration; names the first that cannot work.
 pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     word("modality", &config.modality, super::modality_names())?;
@@ -151,6 +155,11 @@ fn eval(section: &EvalSection) -> Result<(), ConfigError> {
     let expected = "one text or more, each with {} where the name of a class stands";
     check("eval.prompts", format!("{prompts:?}"), fine, expected)?;
     at_least("eval.linear_epochs", section.linear_epochs, 1)?;
+    at_most(
+        "eval.linear_epochs",
+        section.linear_epochs,
+        MAX_LINEAR_EPOCHS,
+    )?;
     positive("eval.linear_lr", section.linear_lr)?;
     let momentum = section.linear_momentum;
     let fine = (0.0..1.0).contains(&momentum);

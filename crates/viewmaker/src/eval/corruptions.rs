@@ -1,6 +1,7 @@
 //! Robustness: an encoder and a probe that know clean pictures only, on corrupted ones.
 
 use super::features::Features;
+use super::frozen::Part;
 use super::logistic::{Logistic, LogisticClassifier};
 use super::{Evaluation, Layer};
 use crate::error::{Error, Result};
@@ -69,9 +70,13 @@ impl Evaluation<'_> {
         }
         let how = self.extraction(Layer::Pooled)?;
         let settings = self.config.eval.logistic.settings();
-        let _statistics = self.clean_statistics()?;
-        let train = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
-        let (classifier, _) = LogisticClassifier::fit(&train, settings);
+        let mut statistics = None;
+        let train = self.features(Part::Train, Layer::Pooled, &mut statistics, ui)?;
+        if statistics.is_none() {
+            // The features were known.
+            statistics = self.clean_statistics()?;
+        }
+        let (classifier, _) = LogisticClassifier::fit(&train, settings, self.interrupt)?;
         let test = self.corruptible();
         let accuracy = |data: &Arc<dyn Dataset>| -> Result<Option<f64>> {
             let features: Features = self.embed(data, how, "", &mut crate::progress::SilentUi)?;
@@ -99,6 +104,7 @@ impl Evaluation<'_> {
                 accuracies,
             });
         }
+        drop(statistics);
         let means: Vec<f64> = rows.iter().map(|row| row.mean).collect();
         Ok(Some(CorruptionsResult {
             seed: self.config.seed,
@@ -136,7 +142,11 @@ impl Evaluation<'_> {
         })
     }
 
-    fn check_pictures(&self) -> Result<()> {
+    /// Whether [`Evaluation::corruptions`] is defined.
+    ///
+    /// # Errors
+    /// When the modality is not image.
+    pub fn check_pictures(&self) -> Result<()> {
         match self.config.modality.as_str() {
             "image" => Ok(()),
             other => Err(Error::usage(format!(

@@ -1,6 +1,7 @@
 //! Embeds a whole data set with a frozen encoder.
 
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::train::players::{NoiseRequest, Players, SeededNoise};
 use std::sync::Arc;
 use viewmaker_data::loader::Batches;
@@ -76,7 +77,7 @@ impl Features {
 
 /// How a data set is embedded.
 #[derive(Clone, Copy, Debug)]
-pub struct Extraction {
+pub struct Extraction<'a> {
     /// The encoder's value that is read.
     pub value: ValueId,
     /// Examples per batch.
@@ -85,9 +86,11 @@ pub struct Extraction {
     pub workers: usize,
     /// Whether examples without a label are embedded, too; their class is 0 then.
     pub unlabelled: bool,
+    /// Ends it after a batch.
+    pub interrupt: &'a Interrupt,
 }
 
-impl Extraction {
+impl Extraction<'_> {
     /// How many examples of `dataset` are embedded.
     fn rows_of(&self, dataset: &dyn Dataset) -> usize {
         let wanted = |&i: &usize| self.unlabelled || dataset.label(i).is_some();
@@ -98,11 +101,11 @@ impl Extraction {
 /// Embeds every (labelled) example of `dataset`, without views.
 ///
 /// # Errors
-/// When an example cannot be loaded, or a feature is not finite.
+/// When an example cannot be loaded, a feature is not finite, or it is interrupted.
 pub fn extract(
     players: &Players,
     dataset: &Arc<dyn Dataset>,
-    how: Extraction,
+    how: Extraction<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Features> {
     let loader = loader(players, dataset, how)?;
@@ -132,11 +135,11 @@ pub struct FreshViews<'a> {
 /// Embeds one fresh view of every (labelled) example, of windows drawn for this epoch.
 ///
 /// # Errors
-/// When an example cannot be loaded, or a feature is not finite.
+/// When an example cannot be loaded, a feature is not finite, or it is interrupted.
 pub fn extract_views(
     players: &Players,
     dataset: &Arc<dyn Dataset>,
-    how: Extraction,
+    how: Extraction<'_>,
     views: FreshViews<'_>,
 ) -> Result<Features> {
     let FreshViews {
@@ -156,8 +159,9 @@ pub fn extract_views(
         how,
         quiet,
         |x, count, batch| {
-            // Steps far beyond any training run, so that a probe never sees training's noise.
-            let step = u64::from(u32::MAX) - (epoch << 16) - batch;
+            // Steps far beyond any training run, so that a probe never sees training's noise; the
+            // configuration bounds the epochs.
+            let step = u64::from(u32::MAX).wrapping_sub((epoch << 16) + batch);
             let request = NoiseRequest {
                 step,
                 pass: 0,
@@ -169,7 +173,7 @@ pub fn extract_views(
     )
 }
 
-fn loader(players: &Players, dataset: &Arc<dyn Dataset>, how: Extraction) -> Result<Loader> {
+fn loader(players: &Players, dataset: &Arc<dyn Dataset>, how: Extraction<'_>) -> Result<Loader> {
     let loader = Loader::evaluation(Arc::clone(dataset), how.batch_size, how.workers)?;
     Ok(loader.shared_by_all_threads(players.encoder.machine().is_device()))
 }
@@ -177,7 +181,7 @@ fn loader(players: &Players, dataset: &Arc<dyn Dataset>, how: Extraction) -> Res
 fn embed_batches(
     players: &Players,
     (dataset, batches): (&dyn Dataset, Batches),
-    how: Extraction,
+    how: Extraction<'_>,
     progress: &mut dyn FnMut(u64),
     mut view: impl FnMut(&[f32], usize, u64) -> Result<Vec<f32>>,
 ) -> Result<Features> {
@@ -190,6 +194,7 @@ fn embed_batches(
     };
     let mut done = 0;
     for (index, batch) in batches.enumerate() {
+        how.interrupt.check()?;
         let batch = batch?;
         let count = batch.dims[0];
         let x = view(&batch.x, count, index as u64)?;

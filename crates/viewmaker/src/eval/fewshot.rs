@@ -85,7 +85,7 @@ impl Episodes {
         if self.distance == Nearness::Cosine {
             features.normalize();
         }
-        let classes = self.eligible(&features)?;
+        let classes = self.eligible(&features.labels)?;
         let values: Vec<f64> = (0..self.episodes)
             .into_par_iter()
             .map(|episode| self.accuracy(&features, &classes, episode))
@@ -94,14 +94,10 @@ impl Episodes {
     }
 
     /// The rows of every class that has enough of them.
-    fn eligible(&self, features: &Features) -> Result<Vec<Vec<usize>>> {
-        let most = features
-            .labels
-            .iter()
-            .max()
-            .map_or(0, |most| *most as usize + 1);
+    fn eligible(&self, labels: &[u32]) -> Result<Vec<Vec<usize>>> {
+        let most = labels.iter().max().map_or(0, |most| *most as usize + 1);
         let mut classes = vec![Vec::new(); most];
-        for (row, label) in features.labels.iter().enumerate() {
+        for (row, label) in labels.iter().enumerate() {
             classes[*label as usize].push(row);
         }
         classes.retain(|rows| !rows.is_empty());
@@ -187,6 +183,21 @@ impl Evaluation<'_> {
             test_examples: test.len(),
             shots: section.shots.iter().map(at).collect::<Result<_>>()?,
         }))
+    }
+
+    /// Whether there are enough classes and examples for the episodes of [`Evaluation::fewshot`]; reads no
+    /// example.
+    ///
+    /// # Errors
+    /// When there are too few.
+    pub fn check_fewshot(&self) -> Result<()> {
+        let test = &self.splits.test;
+        let labels: Vec<u32> = (0..test.len()).filter_map(|i| test.label(i)).collect();
+        let section = &self.config.eval.fewshot;
+        section.shots.iter().try_for_each(|&shots| {
+            let episodes = section.episodes_of(shots, self.config.seed);
+            episodes.eligible(&labels).map(drop)
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Weighted nearest-neighbour classification on frozen features.
 
 use super::features::Features;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
 use rayon::prelude::*;
 use std::cmp::Ordering;
 use viewmaker_ops::gemm::{Destination, Matrix, MatrixMut, multiply};
@@ -20,20 +22,30 @@ pub struct Knn {
 /// 3.4). Ties go to the class with the smaller index.
 ///
 /// Rows must be normalised. `None` when either set is empty.
-pub fn accuracy(bank: &Features, test: &Features, classes: usize, knn: Knn) -> Option<f64> {
+///
+/// # Errors
+/// When it is interrupted.
+pub fn accuracy(
+    bank: &Features,
+    test: &Features,
+    classes: usize,
+    knn: Knn,
+    interrupt: &Interrupt,
+) -> Result<Option<f64>> {
     if bank.is_empty() || test.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let correct: usize = test
+    let correct = test
         .rows
         .par_chunks(QUERIES * test.dim)
         .zip(test.labels.par_chunks(QUERIES))
-        .map(|(queries, labels)| {
+        .map(|(queries, labels)| -> Result<usize> {
+            interrupt.check()?;
             let predicted = predict_all(bank, queries, classes, knn);
-            predicted.iter().zip(labels).filter(|(a, b)| a == b).count()
+            Ok(predicted.iter().zip(labels).filter(|(a, b)| a == b).count())
         })
-        .sum();
-    Some(correct as f64 / test.len() as f64)
+        .sum::<Result<usize>>()?;
+    Ok(Some(correct as f64 / test.len() as f64))
 }
 
 /// Queries that one task compares with the bank: one product instead of as many passes over it.
@@ -135,6 +147,10 @@ fn vote(bank: &Features, neighbours: &[(f32, usize)], classes: usize, temperatur
 mod tests {
     use super::*;
     use viewmaker_ops::random::Philox;
+
+    fn accuracy(bank: &Features, test: &Features, classes: usize, knn: Knn) -> Option<f64> {
+        super::accuracy(bank, test, classes, knn, &Interrupt::never()).unwrap()
+    }
 
     fn features(rows: &[[f32; 2]], labels: &[u32]) -> Features {
         let mut features = Features {

@@ -39,6 +39,10 @@ pub struct Minimum {
     pub converged: bool,
 }
 
+/// What is minimised: takes a point, writes the gradient there into the second argument, and returns the
+/// value. Its error ends the search.
+pub type Function<'a, E> = dyn FnMut(&[f64], &mut [f64]) -> Result<f64, E> + 'a;
+
 /// A point with value and gradient.
 struct Point {
     x: Vec<f64>,
@@ -54,7 +58,7 @@ struct Pair {
     inverse: f64,
 }
 
-/// Minimises `f` from `start`; `f` writes its gradient into the second argument and returns its value.
+/// Minimises `f` from `start`.
 ///
 /// Directions by the two-loop recursion over the last ten steps, scaled by `s·y / y·y`; steps satisfy
 /// the weak Wolfe conditions (c₁ = 1e-4, c₂ = 0.9; near a minimum, where differences of values drown
@@ -64,13 +68,12 @@ struct Pair {
 /// Lewis & Overton, *Nonsmooth Optimization via Quasi-Newton Methods* (Mathematical Programming 141,
 /// 2013), algorithm 2.6; Hager & Zhang, *A New Conjugate Gradient Method with Guaranteed Descent and
 /// an Efficient Line Search* (SIAM Journal on Optimization 16, 2005), equation 4.1.
-pub fn minimize(
-    start: Vec<f64>,
-    stop: Stop,
-    f: &mut dyn FnMut(&[f64], &mut [f64]) -> f64,
-) -> Minimum {
+///
+/// # Errors
+/// The first error of `f`.
+pub fn minimize<E>(start: Vec<f64>, stop: Stop, f: &mut Function<'_, E>) -> Result<Minimum, E> {
     let mut gradient = vec![0.0; start.len()];
-    let value = f(&start, &mut gradient);
+    let value = f(&start, &mut gradient)?;
     let mut at = Point {
         x: start,
         value,
@@ -80,7 +83,7 @@ pub fn minimize(
     let mut iterations = 0;
     while iterations < stop.max_iterations && largest(&at.gradient) > stop.tolerance {
         let direction = direction(&at.gradient, &pairs);
-        let Some(next) = search(&at, &direction, f) else {
+        let Some(next) = search(&at, &direction, f)? else {
             break;
         };
         let step = difference(&next.x, &at.x);
@@ -98,13 +101,13 @@ pub fn minimize(
         iterations += 1;
     }
     let gradient = largest(&at.gradient);
-    Minimum {
+    Ok(Minimum {
         value: at.value,
         x: at.x,
         gradient,
         iterations,
         converged: gradient <= stop.tolerance,
-    }
+    })
 }
 
 /// Minus the gradient times the approximate inverse Hessian; `pairs` has the latest first.
@@ -131,14 +134,10 @@ fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
 
 /// A point along `direction` that satisfies the weak Wolfe conditions; `None` when there is none up to
 /// rounding.
-fn search(
-    from: &Point,
-    direction: &[f64],
-    f: &mut dyn FnMut(&[f64], &mut [f64]) -> f64,
-) -> Option<Point> {
+fn search<E>(from: &Point, direction: &[f64], f: &mut Function<'_, E>) -> Result<Option<Point>, E> {
     let slope = dot(&from.gradient, direction);
     if slope.is_nan() || slope >= 0.0 {
-        return None;
+        return Ok(None);
     }
     let (mut low, mut high) = (0.0, f64::INFINITY);
     let mut t = 1.0;
@@ -146,7 +145,7 @@ fn search(
         let mut x = from.x.clone();
         add(&mut x, t, direction);
         let mut gradient = vec![0.0; x.len()];
-        let value = f(&x, &mut gradient);
+        let value = f(&x, &mut gradient)?;
         let next_slope = dot(&gradient, direction);
         let decreases = value <= from.value + DECREASE * t * slope;
         let level = value <= from.value + ROUNDING * from.value.abs()
@@ -156,14 +155,14 @@ fn search(
         } else if next_slope < CURVATURE * slope {
             low = t;
         } else {
-            return Some(Point { x, value, gradient });
+            return Ok(Some(Point { x, value, gradient }));
         }
         t = match high.is_finite() {
             true => 0.5 * (low + high),
             false => 2.0 * t,
         };
     }
-    None
+    Ok(None)
 }
 
 fn largest(v: &[f64]) -> f64 {
@@ -187,6 +186,16 @@ fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// [`super::minimize`] of a function that cannot fail.
+    fn minimize(
+        start: Vec<f64>,
+        stop: Stop,
+        f: &mut dyn FnMut(&[f64], &mut [f64]) -> f64,
+    ) -> Minimum {
+        let mut f = |x: &[f64], g: &mut [f64]| Ok::<_, ()>(f(x, g));
+        super::minimize(start, stop, &mut f).unwrap()
+    }
 
     const STOP: Stop = Stop {
         max_iterations: 500,

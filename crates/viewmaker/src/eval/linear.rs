@@ -1,6 +1,8 @@
 //! The linear probe: multinomial logistic regression on frozen features by SGD, as in the paper.
 
 use super::features::Features;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
 use rayon::prelude::*;
 use serde::Serialize;
 use viewmaker_ops::gemm::{Destination, Matrix, MatrixMut, multiply};
@@ -69,7 +71,16 @@ impl LinearClassifier {
 
     /// One pass over `train` in an order drawn from `(seed, epoch)`; returns the mean
     /// cross-entropy. The same bits on any number of threads.
-    pub fn epoch(&mut self, train: &Features, probe: &LinearProbe, epoch: u64) -> f64 {
+    ///
+    /// # Errors
+    /// When it is interrupted: after a step.
+    pub fn epoch(
+        &mut self,
+        train: &Features,
+        probe: &LinearProbe,
+        epoch: u64,
+        interrupt: &Interrupt,
+    ) -> Result<f64> {
         use rand::seq::SliceRandom;
         let mut order: Vec<usize> = (0..train.len()).collect();
         let mut rng = Philox::new(probe.seed, ORDER_STREAM, epoch as u32).sequence();
@@ -79,11 +90,12 @@ impl LinearClassifier {
         let mut batch = Batch::default();
         let mut sum = 0.0;
         for rows in order.chunks(probe.batch_size.max(1)) {
+            interrupt.check()?;
             batch.fill(self, train, rows);
             sum += batch.losses.iter().sum::<f64>();
             self.step(&batch, lr, probe);
         }
-        sum / train.len().max(1) as f64
+        Ok(sum / train.len().max(1) as f64)
     }
 
     /// One SGD step.
@@ -226,9 +238,11 @@ mod tests {
             seed: 3,
         };
         let mut classifier = LinearClassifier::new(2, 4, probe.seed);
-        let first = classifier.epoch(&features, &probe, 0);
+        let never = Interrupt::never();
+        let mut epoch = |epoch| classifier.epoch(&features, &probe, epoch, &never).unwrap();
+        let first = epoch(0);
         let last = (1..probe.epochs)
-            .map(|epoch| classifier.epoch(&features, &probe, epoch))
+            .map(&mut epoch)
             .fold(first, |_, loss| loss);
         assert!(last < 0.5 * first, "{first} → {last}");
         assert!(classifier.accuracy(&features) > Some(0.9));
@@ -255,7 +269,9 @@ mod tests {
         };
         let start = LinearClassifier::new(dim, classes, 0);
         let mut after = start.clone();
-        let loss = after.epoch(&features, &probe, 0);
+        let loss = after
+            .epoch(&features, &probe, 0, &Interrupt::never())
+            .unwrap();
         let mean_loss = |change: &dyn Fn(&mut LinearClassifier)| {
             let mut at = start.clone();
             change(&mut at);

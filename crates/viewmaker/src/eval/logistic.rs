@@ -3,6 +3,8 @@
 
 use super::features::Features;
 use super::lbfgs::{Stop, minimize};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -50,7 +52,10 @@ impl LogisticClassifier {
     ///
     /// Source: Hastie, Tibshirani & Friedman, *The Elements of Statistical Learning* (2nd edition,
     /// 2009), section 18.3.2, equations 18.10 and 18.11 with a mean instead of the sum.
-    pub fn fit(train: &Features, settings: Logistic) -> (Self, Fit) {
+    ///
+    /// # Errors
+    /// When it is interrupted: before the function is evaluated again.
+    pub fn fit(train: &Features, settings: Logistic, interrupt: &Interrupt) -> Result<(Self, Fit)> {
         let scale = Scale::of(train);
         let mut present = train.labels.clone();
         present.sort_unstable();
@@ -72,8 +77,9 @@ impl LogisticClassifier {
         };
         let start = vec![0.0; present.len() * (train.dim + 1)];
         let minimum = minimize(start, stop, &mut |params, gradient| {
-            problem.evaluate(params, gradient)
-        });
+            interrupt.check()?;
+            Ok::<_, Error>(problem.evaluate(params, gradient))
+        })?;
         let fit = Fit {
             objective: minimum.value,
             gradient: minimum.gradient,
@@ -81,14 +87,12 @@ impl LogisticClassifier {
             converged: minimum.converged,
         };
         let params = minimum.x;
-        (
-            Self {
-                scale,
-                present,
-                params,
-            },
-            fit,
-        )
+        let classifier = Self {
+            scale,
+            present,
+            params,
+        };
+        Ok((classifier, fit))
     }
 
     /// Predicted class of every row; ties go to the class with the smaller index. Classes of a
@@ -266,6 +270,10 @@ mod tests {
         tolerance: 1e-8,
     };
 
+    fn fitted(train: &Features, settings: Logistic) -> (LogisticClassifier, Fit) {
+        LogisticClassifier::fit(train, settings, &Interrupt::never()).unwrap()
+    }
+
     fn features(dim: usize, rows: Vec<f32>, labels: Vec<u32>) -> Features {
         Features {
             dim,
@@ -296,7 +304,7 @@ mod tests {
             l2: 0.1,
             ..SETTINGS
         };
-        let (classifier, fit) = LogisticClassifier::fit(&train, settings);
+        let (classifier, fit) = fitted(&train, settings);
         let (mut low, mut high) = (0.0f64, 10.0f64);
         for _ in 0..80 {
             let w = 0.5 * (low + high);
@@ -340,12 +348,12 @@ mod tests {
     #[test]
     fn the_same_bits_on_any_number_of_threads() {
         let train = clouds(150, 70);
-        let fit = |threads| {
+        let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             let pool = pool.build().unwrap();
-            pool.install(|| LogisticClassifier::fit(&train, SETTINGS))
+            pool.install(|| fitted(&train, SETTINGS))
         };
-        let ((one, first), (three, _)) = (fit(1), fit(3));
+        let ((one, first), (three, _)) = (on(1), on(3));
         assert!(first.converged, "{first:?}");
         assert!(one.params == three.params);
         assert!(one.accuracy(&train) > Some(0.8));
@@ -354,17 +362,17 @@ mod tests {
     #[test]
     fn absent_classes_and_constant_features_do_no_harm() {
         let train = features(2, vec![0.0, 7.0, 1.0, 7.0, 2.0, 7.0], vec![2, 5, 5]);
-        let (classifier, fit) = LogisticClassifier::fit(&train, SETTINGS);
+        let (classifier, fit) = fitted(&train, SETTINGS);
         assert!(fit.converged, "{fit:?}");
         assert_eq!(classifier.predict(&train), [2, 5, 5]);
         let one = features(1, vec![1.0, 2.0], vec![3, 3]);
-        let (classifier, fit) = LogisticClassifier::fit(&one, SETTINGS);
+        let (classifier, fit) = fitted(&one, SETTINGS);
         assert!(fit.converged && fit.objective == 0.0);
         assert_eq!(classifier.predict(&one), [3, 3]);
         let none = Features::default();
-        let (classifier, _) = LogisticClassifier::fit(&none, SETTINGS);
+        let (classifier, _) = fitted(&none, SETTINGS);
         assert_eq!(classifier.accuracy(&none), None);
         let none = features(3, Vec::new(), Vec::new());
-        assert!(LogisticClassifier::fit(&none, SETTINGS).1.converged);
+        assert!(fitted(&none, SETTINGS).1.converged);
     }
 }

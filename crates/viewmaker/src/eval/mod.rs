@@ -5,6 +5,7 @@ pub mod corruptions;
 pub mod features;
 pub mod fewshot;
 pub mod finetune;
+mod frozen;
 pub mod knn;
 pub mod lbfgs;
 pub mod linear;
@@ -19,21 +20,21 @@ pub mod transfer;
 mod zero_shot;
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::interrupt::Interrupt;
 use crate::model;
 use crate::progress::{TaskReport, Ui};
 use crate::train::WORKERS;
 use crate::train::players::{Players, SeededNoise, Views};
-use features::{Extraction, Features, FreshViews, extract, extract_views};
+use features::{Extraction, Features, FreshViews, extract_views};
+pub use frozen::{Frozen, KeptFeatures};
 use knn::Knn;
 use linear::{LinearClassifier, LinearProbe};
 use logistic::{Fit, Logistic, LogisticClassifier};
 pub use probe::Probe;
 use serde::Serialize;
-use statistics::CleanStatistics;
 use std::sync::Arc;
-use viewmaker_data::{Dataset, Recipe, Splits, Subset};
-use viewmaker_net::ValueId;
+use viewmaker_data::{Recipe, Splits, Subset};
 pub use zero_shot::ZeroShotResult;
 
 /// Examples embedded at once; the plan of an evaluation stays small.
@@ -103,15 +104,6 @@ pub struct LogisticResult {
     pub fit: Fit,
 }
 
-/// Labelled features of both sets.
-#[derive(Clone, Debug)]
-pub struct Frozen {
-    /// Features of the training set.
-    pub train: Features,
-    /// Features of the held-out examples.
-    pub test: Features,
-}
-
 /// Result of the nearest-neighbour classifier.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct KnnResult {
@@ -141,6 +133,10 @@ pub struct Evaluation<'a> {
     pub splits: &'a Splits,
     /// Settings.
     pub config: &'a Config,
+    /// Stops it: every measurement asks after a batch, a step or a block, and is lost then.
+    pub interrupt: &'a Interrupt,
+    /// Where features are kept for the probe that comes next; `None` where none does.
+    pub kept: Option<&'a KeptFeatures>,
 }
 
 impl Evaluation<'_> {
@@ -152,30 +148,28 @@ impl Evaluation<'_> {
         if self.splits.class_names.is_empty() {
             return Ok(None);
         }
-        let frozen = self.frozen(Layer::Pooled, ui)?;
-        Ok(self.knn_on(frozen))
+        self.knn_on(self.frozen(Layer::Pooled, ui)?)
     }
 
     /// [`Evaluation::knn`] on features that have been computed.
-    fn knn_on(&self, frozen: Frozen) -> Option<KnnResult> {
-        let Frozen {
-            train: mut bank,
-            mut test,
-        } = frozen;
+    fn knn_on(&self, frozen: Frozen) -> Result<Option<KnnResult>> {
+        let mut bank = Arc::unwrap_or_clone(frozen.train);
+        let mut test = Arc::unwrap_or_clone(frozen.test);
         bank.normalize();
         test.normalize();
         let knn = Knn {
             k: self.config.eval.knn_k,
             temperature: self.config.eval.knn_temperature,
         };
-        let accuracy = knn::accuracy(&bank, &test, self.splits.class_names.len(), knn);
-        accuracy.map(|accuracy| KnnResult {
+        let classes = self.splits.class_names.len();
+        let accuracy = knn::accuracy(&bank, &test, classes, knn, self.interrupt)?;
+        Ok(accuracy.map(|accuracy| KnnResult {
             accuracy,
             k: knn.k.min(bank.len()),
             temperature: knn.temperature,
             bank_examples: bank.len(),
             test_examples: test.len(),
-        })
+        }))
     }
 
     /// Trains and tests a linear classifier on frozen features; `None` without labels.
@@ -187,26 +181,27 @@ impl Evaluation<'_> {
     /// When an example cannot be loaded or the encoder has diverged.
     pub fn linear(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Option<LinearResult>> {
         let classes = self.splits.class_names.len();
-        let how = self.extraction(layer)?;
         if classes == 0 {
             return Ok(None);
         }
-        let _statistics = self.clean_statistics()?;
-        let test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
-        let clean = self.embed(&self.splits.train, how, "embedding the training set", ui)?;
+        let Frozen { train: clean, test } = self.frozen(layer, ui)?;
         let probe = self.probe();
         let recipe = self.config.recipe()?.map(Arc::new);
         let makes_views = recipe.is_some() || self.players.views.tower().is_some();
         let on_views = self.config.eval.linear_views && makes_views;
+        let _statistics = match on_views {
+            true => self.clean_statistics()?,
+            false => None,
+        };
         let mut classifier = LinearClassifier::new(clean.dim, classes, probe.seed);
         let mut train_loss = 0.0;
         for epoch in 0..probe.epochs {
             let views = match on_views {
-                true => Some(self.embed_views(how, recipe.as_ref(), epoch)?),
+                true => Some(self.embed_views(layer, recipe.as_ref(), epoch)?),
                 false => None,
             };
             let train = views.as_ref().unwrap_or(&clean);
-            train_loss = classifier.epoch(train, &probe, epoch);
+            train_loss = classifier.epoch(train, &probe, epoch, self.interrupt)?;
             ui.on_task(&TaskReport {
                 task: "linear probe",
                 done: epoch + 1,
@@ -236,17 +231,16 @@ impl Evaluation<'_> {
         if self.splits.class_names.is_empty() {
             return Ok(None);
         }
-        let frozen = self.frozen(layer, ui)?;
-        Ok(self.logistic_on(&frozen, layer))
+        self.logistic_on(&self.frozen(layer, ui)?, layer)
     }
 
     /// [`Evaluation::logistic`] on features that have been computed.
-    fn logistic_on(&self, frozen: &Frozen, layer: Layer) -> Option<LogisticResult> {
+    fn logistic_on(&self, frozen: &Frozen, layer: Layer) -> Result<Option<LogisticResult>> {
         let Frozen { train, test } = frozen;
         let settings = self.config.eval.logistic.settings();
-        let (classifier, fit) = LogisticClassifier::fit(train, settings);
+        let (classifier, fit) = LogisticClassifier::fit(train, settings, self.interrupt)?;
         let accuracies = classifier.accuracy(test).zip(classifier.accuracy(train));
-        accuracies.map(|(accuracy, train_accuracy)| LogisticResult {
+        Ok(accuracies.map(|(accuracy, train_accuracy)| LogisticResult {
             layer,
             dim: train.dim,
             accuracy,
@@ -255,24 +249,7 @@ impl Evaluation<'_> {
             test_examples: test.len(),
             settings,
             fit,
-        })
-    }
-
-    /// Features of all labelled examples, with the batch-norm statistics that evaluations use.
-    fn frozen(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Frozen> {
-        let how = self.extraction(layer)?;
-        let _statistics = self.clean_statistics()?;
-        Ok(Frozen {
-            train: self.embed(&self.splits.train, how, "embedding the training set", ui)?,
-            test: self.embed(&self.splits.test, how, "embedding the test set", ui)?,
-        })
-    }
-
-    /// Features of the held-out examples alone, otherwise as [`Evaluation::frozen`].
-    fn frozen_test(&self, layer: Layer, ui: &mut dyn Ui) -> Result<Features> {
-        let how = self.extraction(layer)?;
-        let _statistics = self.clean_statistics()?;
-        self.embed(&self.splits.test, how, "embedding the test set", ui)
+        }))
     }
 
     /// The same encoder with the weights that training started from, without views.
@@ -287,14 +264,10 @@ impl Evaluation<'_> {
 
     /// This evaluation for other networks.
     fn of<'a>(&'a self, players: &'a Players) -> Evaluation<'a> {
-        Evaluation { players, ..*self }
-    }
-
-    /// Batch-norm statistics of clean examples, for as long as the guard lives.
-    fn clean_statistics(&self) -> Result<Option<CleanStatistics<'_>>> {
-        match self.config.eval.clean_statistics {
-            true => CleanStatistics::estimate(self.players, &self.splits.train).map(Some),
-            false => Ok(None),
+        Evaluation {
+            players,
+            kept: None,
+            ..*self
         }
     }
 
@@ -337,38 +310,13 @@ impl Evaluation<'_> {
         }
     }
 
-    fn extraction(&self, layer: Layer) -> Result<Extraction> {
-        Ok(Extraction {
-            value: value(self.players, layer)?,
-            batch_size: BATCH,
-            workers: WORKERS,
-            unlabelled: false,
-        })
-    }
-
-    fn embed(
-        &self,
-        dataset: &Arc<dyn Dataset>,
-        how: Extraction,
-        task: &str,
-        ui: &mut dyn Ui,
-    ) -> Result<Features> {
-        extract(self.players, dataset, how, &mut |done, total| {
-            ui.on_task(&TaskReport {
-                task,
-                done,
-                total,
-                detail: "",
-            });
-        })
-    }
-
     fn embed_views(
         &self,
-        how: Extraction,
+        layer: Layer,
         recipe: Option<&Arc<Recipe>>,
         epoch: u64,
     ) -> Result<Features> {
+        let how = self.extraction(layer)?;
         let seed = self.config.seed;
         let views = FreshViews {
             recipe,
@@ -377,9 +325,4 @@ impl Evaluation<'_> {
         };
         extract_views(self.players, &self.splits.train, how, views)
     }
-}
-
-fn value(players: &Players, layer: Layer) -> Result<ValueId> {
-    let value = players.encoder.net().value(layer.output());
-    value.map_err(|error| Error::failure(error.to_string()))
 }

@@ -5,6 +5,7 @@ use super::logistic::{Logistic, LogisticClassifier};
 use super::spread::Spread;
 use super::{Evaluation, Frozen, Layer};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::progress::Ui;
 use rand::seq::SliceRandom;
 use serde::Serialize;
@@ -44,6 +45,17 @@ pub struct SubjectsResult {
     pub counts: Vec<SubjectsAt>,
 }
 
+/// The people behind the examples, by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subjects {
+    /// Of every training example.
+    of_train: Vec<u32>,
+    /// All of these, ascending.
+    known: Vec<u32>,
+    /// Of the held-out examples, ascending.
+    held_out: Vec<u32>,
+}
+
 impl Evaluation<'_> {
     /// Trains a logistic regression on the windows of `eval.subjects.counts` subjects, drawn
     /// `eval.subjects.repeats` times, and tests it on the held-out subjects; at last on all training
@@ -55,16 +67,11 @@ impl Evaluation<'_> {
         if self.splits.class_names.is_empty() {
             return Ok(None);
         }
-        let (train, test) = (&self.splits.train, &self.splits.test);
-        let (train_groups, test_groups) = (self.groups(&**train)?, self.groups(&**test)?);
-        let (known, held_out) = (distinct(&train_groups), distinct(&test_groups));
-        if let Some(both) = known.iter().find(|subject| held_out.contains(subject)) {
-            return Err(Error::usage(format!(
-                "--probe subjects: subject number {both} is in the training and in the held-out set, \
-                 so there is nobody to transfer to; use data of several subjects, or name some of them \
-                 in data.sensor.test_subjects when training"
-            )));
-        }
+        let Subjects {
+            of_train,
+            known,
+            held_out,
+        } = self.check_subjects()?;
         let frozen = self.frozen(Layer::Pooled, ui)?;
         let untrained = self.untrained()?;
         let untrained = self.of(&untrained).frozen(Layer::Pooled, ui)?;
@@ -82,21 +89,22 @@ impl Evaluation<'_> {
             order
         };
         let settings = self.config.eval.logistic.settings();
-        let at = |count: usize| {
+        let at = |count: usize| -> Result<SubjectsAt> {
             let repeats = if count == known.len() {
                 1
             } else {
                 section.repeats
             };
             let draws: Vec<_> = (0..repeats).map(|r| draw(count, r)).collect();
-            let accuracies = |frozen: &Frozen| measure(frozen, &train_groups, &draws, settings);
-            let (accuracy, examples) = accuracies(&frozen);
-            SubjectsAt {
+            let accuracies =
+                |frozen: &Frozen| measure(frozen, &of_train, &draws, settings, self.interrupt);
+            let (accuracy, examples) = accuracies(&frozen)?;
+            Ok(SubjectsAt {
                 subjects: count,
                 examples,
                 accuracy,
-                untrained: accuracies(&untrained).0,
-            }
+                untrained: accuracies(&untrained)?.0,
+            })
         };
         Ok(Some(SubjectsResult {
             seed: self.config.seed,
@@ -104,8 +112,30 @@ impl Evaluation<'_> {
             test_subjects: held_out.len(),
             test_examples: frozen.test.len(),
             settings,
-            counts: counts.into_iter().map(at).collect(),
+            counts: counts.into_iter().map(at).collect::<Result<_>>()?,
         }))
+    }
+
+    /// Whose examples there are, where [`Evaluation::subjects`] can tell something; reads no example.
+    ///
+    /// # Errors
+    /// When the examples carry no subjects, or a subject is in both sets.
+    pub fn check_subjects(&self) -> Result<Subjects> {
+        let of_train = self.groups(&*self.splits.train)?;
+        let held_out = distinct(&self.groups(&*self.splits.test)?);
+        let known = distinct(&of_train);
+        match known.iter().find(|subject| held_out.contains(subject)) {
+            Some(both) => Err(Error::usage(format!(
+                "--probe subjects: subject number {both} is in the training and in the held-out set, \
+                 so there is nobody to transfer to; use data of several subjects, or name some of them \
+                 in data.sensor.test_subjects when training"
+            ))),
+            None => Ok(Subjects {
+                of_train,
+                known,
+                held_out,
+            }),
+        }
     }
 
     /// The subject of every example.
@@ -128,15 +158,17 @@ fn measure(
     groups: &[u32],
     draws: &[Vec<u32>],
     settings: Logistic,
-) -> (Spread, f64) {
+    interrupt: &Interrupt,
+) -> Result<(Spread, f64)> {
     let of = |subjects: &Vec<u32>| {
         let train = of_subjects(&frozen.train, groups, subjects);
-        let (classifier, _) = LogisticClassifier::fit(&train, settings);
+        let (classifier, _) = LogisticClassifier::fit(&train, settings, interrupt)?;
         let accuracy = classifier.accuracy(&frozen.test).unwrap_or(f64::NAN);
-        (accuracy, train.len() as f64)
+        Ok((accuracy, train.len() as f64))
     };
-    let (accuracies, counts): (Vec<f64>, Vec<f64>) = draws.iter().map(of).unzip();
-    (Spread::of(accuracies), Spread::of(counts).mean)
+    let measured = draws.iter().map(of).collect::<Result<Vec<_>>>()?;
+    let (accuracies, counts): (Vec<f64>, Vec<f64>) = measured.into_iter().unzip();
+    Ok((Spread::of(accuracies), Spread::of(counts).mean))
 }
 
 /// The features of the examples of some subjects; `groups` names the subject of every example of the
@@ -171,8 +203,8 @@ mod tests {
         assert_eq!(of_subjects(&features, &groups, &[7]).rows, [0.0, 2.0]);
         assert_eq!(of_subjects(&features, &groups, &[9, 8]).rows, [1.0]);
         let frozen = Frozen {
-            train: features.clone(),
-            test: features,
+            train: features.clone().into(),
+            test: features.into(),
         };
         let settings = Logistic {
             l2: 1e-3,
@@ -180,7 +212,14 @@ mod tests {
             tolerance: 1e-6,
         };
         // Knowing class 0 alone gets two of three right, all subjects get what is separable.
-        let (spread, examples) = measure(&frozen, &groups, &[vec![7], vec![9]], settings);
+        let (spread, examples) = measure(
+            &frozen,
+            &groups,
+            &[vec![7], vec![9]],
+            settings,
+            &Interrupt::never(),
+        )
+        .unwrap();
         assert_eq!(spread.values, [2.0 / 3.0, 1.0 / 3.0]);
         assert_eq!(examples, 1.5);
     }

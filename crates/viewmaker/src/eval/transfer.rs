@@ -91,7 +91,7 @@ impl Evaluation<'_> {
         };
         let evaluation = self.of(&players);
         let frozen: Frozen = evaluation.frozen(Layer::Pooled, ui)?;
-        let logistic = evaluation.logistic_on(&frozen, Layer::Pooled);
-        Ok((evaluation.knn_on(frozen), logistic))
+        let logistic = evaluation.logistic_on(&frozen, Layer::Pooled)?;
+        Ok((evaluation.knn_on(frozen)?, logistic))
     }
 }

@@ -1,6 +1,6 @@
 //! Zero-shot classification: the class whose prompts lie nearest to an example.
 
-use super::{BATCH, Evaluation, WORKERS};
+use super::{Evaluation, Layer};
 use crate::error::Result;
 use crate::eval::features::Extraction;
 use crate::progress::Ui;
@@ -38,9 +38,7 @@ impl Evaluation<'_> {
         let _statistics = self.clean_statistics()?;
         let how = Extraction {
             value: self.players.encoder.net().output(),
-            batch_size: BATCH,
-            workers: WORKERS,
-            unlabelled: false,
+            ..self.extraction(Layer::Pooled)?
         };
         let mut test = self.embed(&self.splits.test, how, "embedding the test set", ui)?;
         test.normalize();

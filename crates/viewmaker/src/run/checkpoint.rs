@@ -39,7 +39,6 @@ struct FileEntry {
 
 /// Version of the layout.
 const FORMAT: u32 = 1;
-const MANIFEST: &str = "checkpoint.json";
 const PREFIX: &str = "step-";
 /// Names of folders that are being written or removed; never read.
 const UNFINISHED: &str = ".tmp-";
@@ -47,6 +46,9 @@ const UNFINISHED: &str = ".tmp-";
 const REPLACED: &str = ".old-";
 
 impl Checkpoint {
+    /// The file of the folder that says what belongs in the others.
+    pub(crate) const MANIFEST: &str = "checkpoint.json";
+
     /// The tensors of a file.
     ///
     /// # Errors
@@ -134,7 +136,7 @@ impl Checkpoint {
             meta: self.meta.clone(),
             files,
         };
-        let path = unfinished.join(MANIFEST);
+        let path = unfinished.join(Checkpoint::MANIFEST);
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| RunError::io(&path, "write")(error.into()))?;
         write_synced(&path, &text)?;
@@ -224,7 +226,7 @@ impl Checkpoint {
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, RunError> {
-    let path = folder.join(MANIFEST);
+    let path = folder.join(Checkpoint::MANIFEST);
     let text = fs::read(&path).map_err(RunError::io(&path, "read"))?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| {
         RunError::damaged(

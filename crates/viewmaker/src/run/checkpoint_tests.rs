@@ -79,7 +79,7 @@ fn damage_names_the_file() {
         message.contains("encoder.safetensors: cannot read"),
         "{message}"
     );
-    fs::write(place.join(MANIFEST), "{\"format\": 1").unwrap();
+    fs::write(place.join(Checkpoint::MANIFEST), "{\"format\": 1").unwrap();
     let message = error_of(Checkpoint::read(&place));
     assert!(
         message.contains("checkpoint.json: content: expected the description"),

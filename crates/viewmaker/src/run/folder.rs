@@ -1,7 +1,7 @@
 //! The run folder as a whole.
 
 use super::metrics::Metrics;
-use super::retention::{Best, forget_after, note_score, prune};
+use super::retention::{Best, forget_after, note_score, prune, set_aside};
 use super::{Checkpoint, RunError, RunSummary, write_atomically};
 use crate::config::Config;
 use crate::error::Result;
@@ -16,6 +16,28 @@ const LOG: &str = "log.txt";
 const LOCK: &str = ".lock";
 const CHECKPOINTS: &str = "checkpoints";
 const VIEWS: &str = "views";
+/// The event of an epoch's record.
+const EPOCH: &str = "epoch";
+
+/// The checkpoint that a run goes on from.
+#[derive(Debug)]
+pub struct Latest {
+    /// The latest that is whole.
+    pub checkpoint: Checkpoint,
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// Later ones, the latest first.
+    pub damaged: Vec<Unreadable>,
+}
+
+/// A checkpoint that cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its step.
+    pub step: u64,
+    /// The reason, with the name of the file.
+    pub error: RunError,
+}
 
 /// A run folder, held by this process alone.
 #[derive(Debug)]
@@ -98,25 +120,42 @@ impl RunDir {
         Ok(Config::read(&config)?)
     }
 
-    /// The latest checkpoint of the run in `path` that is whole, with the folder it lies in;
-    /// `None` when there is none at all.
+    /// The latest checkpoint of the run in `path` that is whole; `None` when there is none at all.
     ///
     /// # Errors
     /// When there are checkpoints, and all are damaged: the error of the latest.
-    pub fn latest_checkpoint(path: &Path) -> Result<Option<(Checkpoint, PathBuf)>, RunError> {
+    pub fn latest_checkpoint(path: &Path) -> Result<Option<Latest>, RunError> {
         let checkpoints = path.join(CHECKPOINTS);
         if !checkpoints.is_dir() {
             return Ok(None);
         }
-        let mut first_error = None;
+        let mut damaged = Vec::new();
         for step in Checkpoint::steps(&checkpoints)?.into_iter().rev() {
             let folder = checkpoints.join(Checkpoint::folder_name(step));
             match Checkpoint::read(&folder) {
-                Ok(checkpoint) => return Ok(Some((checkpoint, folder))),
-                Err(error) => first_error = first_error.or(Some(error)),
+                Ok(checkpoint) => {
+                    return Ok(Some(Latest {
+                        checkpoint,
+                        folder,
+                        damaged,
+                    }));
+                }
+                Err(error) => damaged.push(Unreadable { step, error }),
             }
         }
-        first_error.map_or(Ok(None), Err)
+        match damaged.into_iter().next() {
+            Some(latest) => Err(latest.error),
+            None => Ok(None),
+        }
+    }
+
+    /// Renames the checkpoint of `step`, which cannot be read, so that the run goes on without it and
+    /// nothing of it is lost; returns its new place.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn set_aside(&mut self, step: u64) -> Result<PathBuf, RunError> {
+        set_aside(&self.path.join(CHECKPOINTS), step)
     }
 
     /// The checkpoint with the best score of the run in `path`, with its folder; `None` when
@@ -181,7 +220,15 @@ impl RunDir {
     /// # Errors
     /// When it cannot be written.
     pub fn record_epoch(&mut self, report: &EpochReport) -> Result<(), RunError> {
-        self.metrics.append("epoch", report)
+        self.metrics.append(EPOCH, report)
+    }
+
+    /// Drops the record of the epoch that ended at `step`, where it is about to be measured again.
+    ///
+    /// # Errors
+    /// When `metrics.jsonl` cannot be read or written.
+    pub fn forget_epoch_at(&mut self, step: u64) -> Result<(), RunError> {
+        self.metrics.drop_at(EPOCH, step)
     }
 
     /// Saves a checkpoint and removes those that are neither among the last nor the best.

@@ -52,9 +52,9 @@ fn keeps_the_last_and_the_best() {
         run.save_checkpoint(&checkpoint(step), score).unwrap();
     }
     assert_eq!(steps(&path), [20, 40, 50]);
-    let (latest, _) = RunDir::latest_checkpoint(&path).unwrap().unwrap();
+    let latest = RunDir::latest_checkpoint(&path).unwrap().unwrap();
     let (best, _) = RunDir::best_checkpoint(&path).unwrap().unwrap();
-    assert_eq!((latest.step, best.step), (50, 20));
+    assert_eq!((latest.checkpoint.step, best.step), (50, 20));
 }
 
 #[test]
@@ -91,9 +91,30 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     run.save_checkpoint(&checkpoint(1), None).unwrap();
     let last = run.save_checkpoint(&checkpoint(2), None).unwrap();
     fs::write(last.join("encoder.safetensors"), b"short").unwrap();
-    let (found, folder) = RunDir::latest_checkpoint(&path).unwrap().unwrap();
-    assert_eq!(found.step, 1);
-    fs::remove_dir_all(folder).unwrap();
+    let found = RunDir::latest_checkpoint(&path).unwrap().unwrap();
+    assert_eq!(found.checkpoint.step, 1);
+    let [damaged] = &found.damaged[..] else {
+        panic!("{:?}", found.damaged);
+    };
+    let message = damaged.error.to_string();
+    assert!(
+        damaged.step == 2 && message.contains("encoder.safetensors: length"),
+        "{message}"
+    );
+    // What is set aside is neither found nor removed, and never overwritten.
+    for expected in ["damaged-step-00000002", "damaged-step-00000002-2"] {
+        let place = run.set_aside(2).unwrap();
+        assert_eq!(place, path.join(CHECKPOINTS).join(expected));
+        assert_eq!(steps(&path), [1]);
+        let last = run.save_checkpoint(&checkpoint(2), None).unwrap();
+        fs::write(last.join("encoder.safetensors"), b"short").unwrap();
+    }
+    run.rewind_to(1).unwrap();
+    let kept = path.join(CHECKPOINTS).join("damaged-step-00000002-2");
+    assert!(kept.join("encoder.safetensors").is_file());
+    let last = run.save_checkpoint(&checkpoint(2), None).unwrap();
+    fs::write(last.join("encoder.safetensors"), b"short").unwrap();
+    fs::remove_dir_all(found.folder).unwrap();
     let message = RunDir::latest_checkpoint(&path).unwrap_err().to_string();
     assert!(message.contains("encoder.safetensors: length"), "{message}");
 }

@@ -48,11 +48,18 @@ impl Metrics {
 
     /// Drops what lies after `step`, and a last line that a kill cut short.
     pub(super) fn truncate_after(&mut self, step: u64) -> Result<(), RunError> {
-        let kept: Vec<String> = read_lines(&self.path)?
-            .into_iter()
-            .filter(|line| line.step.is_some_and(|at| at <= step))
-            .map(|line| line.text)
-            .collect();
+        self.keep(|line| line.step.is_some_and(|at| at <= step))
+    }
+
+    /// Drops the records of kind `event` at `step`.
+    pub(super) fn drop_at(&mut self, event: &str, step: u64) -> Result<(), RunError> {
+        self.keep(|line| line.step != Some(step) || line.event.as_deref() != Some(event))
+    }
+
+    /// Writes the file again without the other lines.
+    fn keep(&mut self, keeps: impl Fn(&Line) -> bool) -> Result<(), RunError> {
+        let lines = read_lines(&self.path)?.into_iter();
+        let kept: Vec<String> = lines.filter(keeps).map(|line| line.text).collect();
         let mut text = kept.join("\n");
         if !text.is_empty() {
             text.push('\n');
@@ -65,6 +72,7 @@ impl Metrics {
 
 struct Line {
     text: String,
+    event: Option<String>,
     step: Option<u64>,
 }
 
@@ -74,11 +82,14 @@ fn read_lines(path: &Path) -> Result<Vec<Line>, RunError> {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(RunError::io(path, "read")(error)),
     };
-    let parse = |line: &str| Line {
-        text: line.to_owned(),
-        step: serde_json::from_str::<Value>(line)
-            .ok()
-            .and_then(|value| value.get("step")?.as_u64()),
+    let parse = |line: &str| {
+        // Nothing is found in a line that is no object.
+        let value: Value = serde_json::from_str(line).unwrap_or_default();
+        Line {
+            text: line.to_owned(),
+            event: value["event"].as_str().map(str::to_owned),
+            step: value["step"].as_u64(),
+        }
     };
     Ok(text.lines().map(parse).collect())
 }
@@ -110,6 +121,10 @@ mod tests {
         assert_eq!(lines.len(), 4, "{text}");
         assert_eq!(lines[2], r#"{"event":"step","step":3,"w":0.5}"#);
         assert_eq!(lines[3], r#"{"event":"step","step":4,"w":0.25}"#);
+        metrics.append("epoch", &json!({"step": 4})).unwrap();
+        metrics.drop_at("epoch", 4).unwrap();
+        metrics.drop_at("epoch", 3).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
         metrics.truncate_after(0).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }

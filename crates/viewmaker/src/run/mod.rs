@@ -8,6 +8,7 @@
 //!   summary.json           written when training has finished
 //!   checkpoints/
 //!     step-00000100/       encoder.safetensors, viewmaker.safetensors, …, checkpoint.json
+//!     damaged-step-…/      what could not be read when the run went on
 //!     best.json            which step scored best
 //!   views/                 pictures
 //! ```
@@ -29,6 +30,6 @@ pub use atomic::write_atomically;
 pub use checkpoint::Checkpoint;
 pub(crate) use checkpoint::fnv1a;
 pub use error::RunError;
-pub use folder::RunDir;
+pub use folder::{Latest, RunDir, Unreadable};
 pub use summary::RunSummary;
 pub use tensors::{TensorMap, read_tensors, write_tensors};

@@ -4,7 +4,7 @@ use super::{Checkpoint, RunError, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The checkpoint with the best score so far: the content of `best.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,22 @@ pub(super) fn prune(checkpoints: &Path, keep: usize) -> Result<(), RunError> {
         Checkpoint::remove(checkpoints, step)?;
     }
     Ok(())
+}
+
+/// Names of checkpoints that could not be read; never read or removed again.
+const DAMAGED: &str = "damaged-";
+
+/// Renames a checkpoint that cannot be read to the first free `damaged-…`; returns its new place.
+pub(super) fn set_aside(checkpoints: &Path, step: u64) -> Result<PathBuf, RunError> {
+    let name = Checkpoint::folder_name(step);
+    let place = |number: u32| match number {
+        1 => checkpoints.join(format!("{DAMAGED}{name}")),
+        _ => checkpoints.join(format!("{DAMAGED}{name}-{number}")),
+    };
+    let mut free = (1..).map(place).filter(|place| !place.exists());
+    let place = free.next().unwrap_or_else(|| checkpoints.join(DAMAGED));
+    fs::rename(checkpoints.join(&name), &place).map_err(RunError::io(&place, "write"))?;
+    Ok(place)
 }
 
 /// Removes the checkpoints after `step`, when a run goes on from there.

@@ -16,6 +16,7 @@ use super::learners::Learners;
 use super::leaves::{Leaf, Rows};
 use super::perturbation::mean_distortion;
 use super::players::{NoiseRequest, NoiseSource};
+use super::statistics::KeptStatistics;
 use super::step::request;
 use super::step::{Done, Learning, StepBatch, StepRates, example_tensor};
 use dfdx::prelude::{Backward, HasShape, Rank0, SumTo, TensorFromVec};
@@ -31,13 +32,14 @@ impl Learners {
         rates: StepRates,
         noise: &mut dyn NoiseSource,
     ) -> Result<Done, ObjectiveError> {
-        let statistics = self.statistics();
+        let towers = [Some(&self.players.encoder), self.companions.predictor()];
+        let statistics = KeptStatistics::of(towers.into_iter().flatten());
         let (cache, mean_distortion) = self.cache(batch, pass, rates, noise);
         let profiler = self.profiler();
         let (loss, gradients) = profiler.time(Part::Objective, || {
             self.loss_of(&cache, batch, (pass, learning), rates)
         })?;
-        self.restore(statistics);
+        drop(statistics);
         if loss.is_finite() {
             self.replay(batch, (pass, learning), rates, noise, &gradients);
         }
@@ -115,22 +117,6 @@ impl Learners {
             }
         }
     }
-
-    /// Running statistics of the networks that are computed twice.
-    fn statistics(&self) -> (Vec<f32>, Option<Vec<f32>>) {
-        let predictor = self.companions.predictor();
-        (
-            self.players.encoder.weights().state.clone(),
-            predictor.map(|tower| tower.weights().state.clone()),
-        )
-    }
-
-    fn restore(&self, (encoder, predictor): (Vec<f32>, Option<Vec<f32>>)) {
-        self.players.encoder.weights_mut().state = encoder;
-        if let (Some(tower), Some(state)) = (self.companions.predictor(), predictor) {
-            tower.weights_mut().state = state;
-        }
-    }
 }
 
 /// The parts of a batch, each with the number of its first example.
@@ -191,9 +177,7 @@ impl<'a> ChunkNoise<'a> {
 impl NoiseSource for ChunkNoise<'_> {
     fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
         let example = out.len() / self.len;
-        let mut all = vec![0.0; self.batch * example];
-        self.whole.uniform(request, &mut all);
-        let own = &all[self.first * example..];
-        out.copy_from_slice(&own[..out.len()]);
+        let part = (self.first * example, self.batch * example);
+        self.whole.uniform_part(request, part, out);
     }
 }

@@ -3,9 +3,11 @@
 use super::Trainer;
 use super::cached::chunks;
 use super::players::SeededNoise;
+use super::statistics::KeptStatistics;
 use super::step::{StepBatch, example_tensor, request};
 use crate::error::Result;
 use crate::eval::collapse::Collapse;
+use crate::interrupt::Interrupt;
 use crate::progress::Ui;
 use viewmaker_exec::Wanted;
 
@@ -15,12 +17,13 @@ const EXAMPLES: usize = 256;
 impl Trainer<'_> {
     /// Shape of the embeddings of two views of the examples that training will see next, as the
     /// objective sees them: normalised by the statistics of their batches.
-    pub(super) fn collapse(&self, epoch: u64) -> Result<Option<Collapse>> {
+    pub(super) fn collapse(&self, epoch: u64, interrupt: &Interrupt) -> Result<Option<Collapse>> {
         let at_once = self.config.train.examples_at_once();
         let batches = EXAMPLES.div_ceil(self.config.train.batch_size);
         let mut views = [Vec::new(), Vec::new()];
-        let statistics = self.learners.players.encoder.weights().state.clone();
-        for batch in self.loader.epoch(epoch as u32 + 1).take(batches) {
+        let _statistics = KeptStatistics::of([&self.learners.players.encoder]);
+        let upcoming = self.loader.epoch(epoch as u32 + 1).take(batches);
+        for (number, batch) in upcoming.enumerate() {
             let batch = batch?;
             let step_batch = StepBatch {
                 examples: &batch.views(),
@@ -30,16 +33,16 @@ impl Trainer<'_> {
                 labels: &batch.labels,
                 sequences: &batch.sequences,
                 texts: &[],
-                step: self.progress.step + views[0].len() as u64,
+                step: self.progress.step + number as u64,
             };
             let parts = chunks(step_batch, at_once).into_iter();
             for (_, part) in parts.take(EXAMPLES.div_ceil(at_once)) {
+                interrupt.check()?;
                 for (view, rows) in views.iter_mut().enumerate() {
                     rows.extend(self.embed_view(part, view));
                 }
             }
         }
-        self.learners.players.encoder.weights_mut().state = statistics;
         let [first, second] = &views;
         Ok(Collapse::measure(
             [first, second],

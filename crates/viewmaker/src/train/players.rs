@@ -30,6 +30,19 @@ pub trait NoiseSource {
     /// Fills `out` with uniform numbers in `[0, 1)`.
     fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]);
 
+    /// Fills `out` with those from number `first` on of the `of` numbers that [`NoiseSource::uniform`]
+    /// gives: without them all, where a source can.
+    fn uniform_part(
+        &mut self,
+        request: NoiseRequest,
+        (first, of): (usize, usize),
+        out: &mut [f32],
+    ) {
+        let mut all = vec![0.0; of];
+        self.uniform(request, &mut all);
+        out.copy_from_slice(&all[first..][..out.len()]);
+    }
+
     /// The generator of just these numbers, for devices that make them where they need them; `None`
     /// where they do not come from one.
     fn philox(&self, _request: NoiseRequest) -> Option<Philox> {
@@ -50,6 +63,10 @@ const FIRST_NOISE_STREAM: u32 = 0x100;
 impl NoiseSource for SeededNoise {
     fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
         self.generator(request).fill_uniform(out);
+    }
+
+    fn uniform_part(&mut self, request: NoiseRequest, (first, _): (usize, usize), out: &mut [f32]) {
+        self.generator(request).fill_uniform_from(first as u64, out);
     }
 
     fn philox(&self, request: NoiseRequest) -> Option<Philox> {
@@ -230,3 +247,38 @@ impl Players {
 
 /// Views of examples without a tape, as the encoder's own pass uses them.
 pub(super) type Fixed = Examples<NoneTape>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Draws everything, as a source does that knows no better.
+    struct Whole(SeededNoise);
+
+    impl NoiseSource for Whole {
+        fn uniform(&mut self, request: NoiseRequest, out: &mut [f32]) {
+            self.0.uniform(request, out);
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_noise_is_that_of_the_whole_batch() {
+        let request = NoiseRequest {
+            step: 9,
+            pass: 1,
+            view: 3,
+            channel: 2,
+        };
+        let mut seeded = SeededNoise { seed: 5 };
+        let (examples, example) = (6, 1_365);
+        for first in 0..examples {
+            for len in 1..=examples - first {
+                let part = (first * example, examples * example);
+                let mut out = [vec![0.0; len * example], vec![1.0; len * example]];
+                seeded.uniform_part(request, part, &mut out[0]);
+                Whole(seeded).uniform_part(request, part, &mut out[1]);
+                assert!(out[0] == out[1], "{first}, {len}");
+            }
+        }
+    }
+}

@@ -2,19 +2,35 @@
 
 use super::{Progress, Trainer};
 use crate::error::{Error, Result};
-use crate::run::Checkpoint;
+use crate::run::{Checkpoint, RunError};
 use std::collections::BTreeMap;
+use std::path::Path;
 use viewmaker_data::ChannelStats;
 
 /// Key of the checkpoint's description for the normalisation between viewmaker and encoder.
 const AFTER_VIEW: &str = "after_view";
 
-/// The normalisation that the encoder of a checkpoint was trained with: data that it is tried on
-/// later must not bring their own.
-pub(crate) fn normalization(checkpoint: &Checkpoint) -> Option<ChannelStats> {
-    let value = checkpoint.meta.get(AFTER_VIEW)?.clone();
-    let (mean, std) = serde_json::from_value(value).ok()?;
-    Some(ChannelStats { mean, std })
+/// The normalisation that the encoder of the checkpoint in `at` was trained with: data that it is tried
+/// on later must not bring their own. `None` where there was none.
+///
+/// # Errors
+/// When what the checkpoint says of it has another form.
+pub(crate) fn normalization(
+    checkpoint: &Checkpoint,
+    at: &Path,
+) -> Result<Option<ChannelStats>, RunError> {
+    let Some(value) = checkpoint.meta.get(AFTER_VIEW) else {
+        return Ok(None);
+    };
+    match serde_json::from_value(value.clone()) {
+        Ok((mean, std)) => Ok(Some(ChannelStats { mean, std })),
+        Err(_) => Err(RunError::damaged(
+            &at.join(Checkpoint::MANIFEST),
+            format!("meta.{AFTER_VIEW}"),
+            "two lists of numbers, means and deviations of the channels",
+            value.to_string(),
+        )),
+    }
 }
 
 impl Trainer<'_> {
@@ -57,5 +73,36 @@ impl Trainer<'_> {
             ..progress
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_normalisation_of_another_form_is_not_ignored() {
+        let with = |meta| Checkpoint {
+            meta,
+            ..Checkpoint::default()
+        };
+        let at = Path::new("run/checkpoints/step-00000002");
+        let read = |meta| normalization(&with(meta), at);
+        assert_eq!(read(json!({})).unwrap(), None);
+        let stats = read(json!({"after_view": [[0.5], [0.25]]})).unwrap();
+        let expected = ChannelStats {
+            mean: vec![0.5],
+            std: vec![0.25],
+        };
+        assert_eq!(stats, Some(expected));
+        for damaged in [json!([[0.5]]), json!("none"), json!([[0.5], ["a"]])] {
+            let message = read(json!({"after_view": damaged}))
+                .unwrap_err()
+                .to_string();
+            let place =
+                "run/checkpoints/step-00000002/checkpoint.json: meta.after_view: expected two";
+            assert!(message.starts_with(place), "{message}");
+        }
     }
 }

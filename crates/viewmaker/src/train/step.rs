@@ -189,8 +189,9 @@ impl Learners {
             encoder_loss: first.loss,
             viewmaker_loss: None,
             mean_distortion: first.mean_distortion,
-            embeddings: vec![first.embeddings.clone()],
+            embeddings: Vec::new(),
         };
+        let mut second_embeddings = None;
         match viewmaker_lr {
             Some(lr) if learning == Learning::Both => {
                 // The viewmaker's gradient is exactly −w times the encoder's.
@@ -207,12 +208,14 @@ impl Learners {
                 let second = self.pass(batch, moment, rates, (noise, next))?;
                 self.step_viewmaker(lr);
                 outcome.viewmaker_loss = Some(second.loss);
-                outcome.embeddings.push(second.embeddings);
+                second_embeddings = Some(second.embeddings);
             }
             None => {}
         }
         let info = info(batch, 0);
         self.objective.finish_step(&first.seen(), &info)?;
+        outcome.embeddings.push(first.embeddings);
+        outcome.embeddings.extend(second_embeddings);
         Ok(outcome)
     }
 

@@ -7,18 +7,18 @@ use super::output;
 use crate::config::{Layer, schema};
 use crate::error::{Error, Result};
 use crate::eval::report::{Origin, Report};
-use crate::eval::{Evaluation, Layer as Features, Probe};
+use crate::eval::{Evaluation, KeptFeatures, Layer as Features, Probe};
 use crate::progress::{Ui, ui};
 use crate::trained::{Changes, Trained};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Measure how good a trained encoder is, on the held-out part of its data or on other data.
 ///
 /// Every probe prints its result and writes it, with all settings, to eval/<PROBE>.json in the run
-/// folder; some add a picture.
+/// folder as soon as it has been measured; some add a picture. Ctrl-C keeps the finished ones.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct EvalArgs {
@@ -69,18 +69,22 @@ pub(super) fn run(args: EvalArgs) -> Result<()> {
     let changes = changes(&args)?;
     use_threads(&changes.config(&args.run)?)?;
     let trained = Trained::load(&args.run, &changes)?;
+    trained.warnings.iter().for_each(|text| ui.on_message(text));
     ui.on_message(&trained.splits.description);
-    let mut probes = Vec::new();
-    for probe in &args.probe {
-        if !probes.contains(probe) {
-            probes.push(*probe);
-        }
+    let probes = distinct(&args.probe);
+    let kept = KeptFeatures::default();
+    // Until here there is nothing to lose, and Ctrl-C ends the program at once.
+    let interrupt = super::interrupt()?;
+    let evaluation = Evaluation {
+        players: &trained.players,
+        splits: &trained.splits,
+        config: &trained.config,
+        interrupt: &interrupt,
+        kept: (probes.len() > 1).then_some(&kept),
+    };
+    for probe in &probes {
+        check(*probe, &evaluation, &trained)?;
     }
-    let reports = probes
-        .iter()
-        .map(|probe| measure(*probe, &trained, ui.as_mut()));
-    let reports = reports.collect::<Result<Vec<Report>>>()?;
-    ui.on_finish();
     let origin = Origin {
         run: &args.run,
         step: trained.step,
@@ -88,30 +92,84 @@ pub(super) fn run(args: EvalArgs) -> Result<()> {
         config: &trained.config,
     };
     let out = out(&args, changes.data.as_deref());
-    let mut files = Vec::new();
-    for report in &reports {
-        files.extend(report.write(&out, origin)?);
+    let (mut results, mut files) = (Vec::new(), Vec::new());
+    for (done, probe) in probes.iter().enumerate() {
+        let report = measure(*probe, &evaluation, &trained, ui.as_mut());
+        ui.on_finish();
+        let report = report.map_err(|error| tell_what_is_left(error, &probes, done))?;
+        // One by one: hours of a probe must not be lost with the next one.
+        let written = report.write(&out, origin)?;
+        print(&args, &report, &written)?;
+        results.extend(report.results);
+        files.extend(written);
     }
-    print(&args, origin, &reports, &files)
-}
-
-fn print(args: &EvalArgs, origin: Origin<'_>, reports: &[Report], files: &[PathBuf]) -> Result<()> {
-    if args.json {
-        let results: Vec<&Value> = reports.iter().flat_map(|report| &report.results).collect();
-        return output::print_json(&json!({
+    match args.json {
+        true => output::print_json(&json!({
             "event": "result",
             "run": origin.run,
             "step": origin.step,
             "data": origin.data,
             "results": results,
             "files": files,
+        })),
+        false => Ok(()),
+    }
+}
+
+/// Every probe once, in the order in which they were asked for.
+fn distinct(asked: &[Probe]) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for probe in asked {
+        if !probes.contains(probe) {
+            probes.push(*probe);
+        }
+    }
+    probes
+}
+
+/// Whether a probe can work, as far as that is known before anything is computed.
+fn check(probe: Probe, evaluation: &Evaluation<'_>, trained: &Trained) -> Result<()> {
+    match probe {
+        Probe::Corruptions => evaluation.check_pictures()?,
+        Probe::ZeroShot if trained.texts.is_none() => return Err(no_texts(trained)),
+        _ => {}
+    }
+    if trained.splits.class_names.is_empty() {
+        return Err(no_labels());
+    }
+    match probe {
+        Probe::Subjects => evaluation.check_subjects().map(drop),
+        Probe::Fewshot => evaluation.check_fewshot(),
+        _ => Ok(()),
+    }
+}
+
+/// What Ctrl-C has left, with the words that measure it.
+fn tell_what_is_left(error: Error, probes: &[Probe], done: usize) -> Error {
+    let Error::Interrupted(_) = error else {
+        return error;
+    };
+    let left: Vec<&str> = probes[done..].iter().map(|probe| probe.name()).collect();
+    Error::Interrupted(format!(
+        "{done} of {} probes measured and written; the others: the same command with --probe {}",
+        probes.len(),
+        left.join(",")
+    ))
+}
+
+/// Prints the outcome of one probe.
+fn print(args: &EvalArgs, report: &Report, files: &[PathBuf]) -> Result<()> {
+    if args.json {
+        return output::print_json(&json!({
+            "event": "probe",
+            "probe": report.name,
+            "results": report.results,
+            "files": files,
         }));
     }
-    let mut parts: Vec<&str> = reports.iter().map(|report| report.text.as_str()).collect();
     let files = files.iter().map(|file| file.display().to_string());
-    let files = format!("written: {}", files.collect::<Vec<_>>().join(", "));
-    parts.push(&files);
-    output::print(&parts.join("\n"))
+    let files = files.collect::<Vec<_>>().join(", ");
+    output::print(&format!("{}\nwritten: {files}", report.text))
 }
 
 /// What the command line wants otherwise than the run.
@@ -150,12 +208,12 @@ fn out(args: &EvalArgs, data: Option<&std::path::Path>) -> PathBuf {
     }
 }
 
-fn measure(probe: Probe, trained: &Trained, ui: &mut dyn Ui) -> Result<Report> {
-    let evaluation = Evaluation {
-        players: &trained.players,
-        splits: &trained.splits,
-        config: &trained.config,
-    };
+fn measure(
+    probe: Probe,
+    evaluation: &Evaluation<'_>,
+    trained: &Trained,
+    ui: &mut dyn Ui,
+) -> Result<Report> {
     match probe {
         Probe::Knn => {
             let result = evaluation.knn(ui)?.ok_or_else(no_labels)?;

@@ -125,9 +125,13 @@ impl Evaluation<'_> {
     ) -> Result<Accuracies> {
         let rows = stratified(&frozen.train.labels, fraction, seed);
         let labelled = frozen.train.select(&rows);
-        let (linear, _) = LogisticClassifier::fit(&labelled, settings.linear);
+        let (linear, _) = LogisticClassifier::fit(&labelled, settings.linear, self.interrupt)?;
         let [scratch, finetuned] = self.starts(seed)?.map(|tower| {
-            let training = Training { settings, seed };
+            let training = Training {
+                settings,
+                seed,
+                interrupt: self.interrupt,
+            };
             self.train_and_test(&training, tower, &labelled)
         });
         Ok(Accuracies {

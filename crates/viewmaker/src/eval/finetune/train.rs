@@ -4,6 +4,7 @@ use super::Finetuning;
 use crate::error::{Error, Result};
 use crate::eval::features::{Extraction, extract};
 use crate::eval::{BATCH, WORKERS};
+use crate::interrupt::Interrupt;
 use crate::train::players::{Players, Views};
 use dfdx::losses::cross_entropy_with_logits_loss;
 use dfdx::prelude::{AsArray, Backward, Cpu, HasShape, TensorFromVec, Trace};
@@ -18,6 +19,8 @@ pub(super) struct Training<'a> {
     pub(super) settings: &'a Finetuning,
     /// Seed of the order of the examples.
     pub(super) seed: u64,
+    /// Ends it after a step.
+    pub(super) interrupt: &'a Interrupt,
 }
 
 impl Training<'_> {
@@ -41,6 +44,7 @@ impl Training<'_> {
         let mut step = 0;
         for epoch in 0.. {
             for batch in loader.epoch(epoch).take((steps - step) as usize) {
+                self.interrupt.check()?;
                 let loss = gradient(tower, &batch?);
                 if !loss.is_finite() {
                     return Err(Error::failure(format!(
@@ -67,6 +71,7 @@ impl Training<'_> {
             batch_size: BATCH,
             workers: WORKERS,
             unlabelled: false,
+            interrupt: self.interrupt,
         };
         let classifier = Players {
             encoder: tower,
