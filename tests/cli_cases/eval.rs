@@ -62,6 +62,39 @@ fn several_probes_at_once_leave_their_settings() {
     assert!(home.join("elsewhere/logistic.json").is_file());
 }
 
+#[test]
+fn an_untrained_encoder_is_measured_like_a_trained_one() {
+    let home = tempfile::tempdir().expect("a folder");
+    let home = home.path();
+    train(home, "image");
+    let trained = eval(home, &["--probe=logistic"]);
+    let untrained = eval(home, &["--probe=knn,logistic", "--untrained"]);
+    assert_eq!(
+        (&trained["step"], &untrained["step"]),
+        (&2.into(), &0.into())
+    );
+    // As the run measured it before its first step.
+    let summary = fs::read_to_string(home.join("run/summary.json")).expect("a summary");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(
+        untrained["results"][0]["result"]["accuracy"],
+        summary["knn_accuracy_untrained"]
+    );
+    assert_eq!(
+        file(home, "untrained/logistic.json")["results"][0],
+        untrained["results"][1]
+    );
+    assert_eq!(file(home, "logistic.json")["results"], trained["results"]);
+    let ran = run(home, &["eval", "run", "--probe=finetune", "--untrained"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err
+            .contains("compares with the untrained encoder anyway"),
+        "{}",
+        ran.err
+    );
+}
+
 /// The events of `eval run --json` with these arguments.
 fn events(out: &str) -> Vec<Value> {
     let event = |line| serde_json::from_str(line).expect("JSON");

@@ -159,6 +159,16 @@ fn a_finished_run_can_be_extended() {
     assert!(home.path().join("run/checkpoints/step-00000004").is_dir());
     let config = fs::read_to_string(home.path().join("run/config.toml")).expect("a configuration");
     assert!(config.contains("\nsteps = 4\n"), "{config}");
+    // Not to where it has been already, and the run is none the worse for being asked.
+    let back = run(home.path(), &["train", "--resume", "run", "--steps", "3"]);
+    assert_eq!(back.code, 2);
+    assert!(
+        back.err.contains("4 steps are done, and 3 are asked for"),
+        "{}",
+        back.err
+    );
+    let path = home.path().join("run/config.toml");
+    assert_eq!(fs::read_to_string(path).expect("a configuration"), config);
 }
 
 /// A run may go on on another device; that its bits may differ is said, and stands in the log.

@@ -35,7 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   viewmaker train --modality image               on the built-in pictures, in minutes
   viewmaker train --modality speech --data ~/LibriSpeech
-  viewmaker eval runs/image-001 --probe linear   how good the encoder is
+  viewmaker eval runs/image-001 --probe logistic how good the encoder is
   viewmaker views runs/image-001                 what the viewmaker does to pictures
   viewmaker config --modality sensor             every setting, explained
 

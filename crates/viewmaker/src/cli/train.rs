@@ -73,6 +73,9 @@ pub(super) fn run(args: TrainArgs) -> Result<()> {
     ui.on_message(&opened.message);
     notes.iter().for_each(|note| ui.on_message(note));
     restore(&mut trainer, &mut run, &mut ui)?;
+    if args.resume.is_some() {
+        run.rewrite_config(&config)?;
+    }
     ui.on_message(&format!("run folder: {}", run.path().display()));
     // Until here there is nothing to save, and Ctrl-C ends the program at once.
     let interrupt = super::interrupt()?;
@@ -81,7 +84,7 @@ pub(super) fn run(args: TrainArgs) -> Result<()> {
         profile::print(&profile, args.json)?;
     }
     if outcome.interrupted {
-        let path = run.path().display();
+        let path = output::quoted(run.path());
         return Err(Error::Interrupted(format!(
             "step {} of {} is saved; go on with: viewmaker train --resume {path}",
             outcome.summary.steps,
@@ -95,7 +98,9 @@ pub(super) fn run(args: TrainArgs) -> Result<()> {
 /// The configuration of a new run, or of one that goes on, and what is to be said about that.
 fn configure(args: &TrainArgs) -> Result<(Config, Vec<String>)> {
     let Some(folder) = &args.resume else {
-        return Ok((args.settings.resolve()?, Vec::new()));
+        let config = args.settings.resolve()?;
+        let notes = departures(&config);
+        return Ok((config, notes));
     };
     let before = RunDir::read_config(folder)?;
     let config = args.settings.resolve_over(&RunDir::config_path(folder))?;
@@ -104,19 +109,33 @@ fn configure(args: &TrainArgs) -> Result<(Config, Vec<String>)> {
     Ok((config, notes))
 }
 
+/// What an objective usually has otherwise: a file that names every key may bring it along unmeant.
+fn departures(config: &Config) -> Vec<String> {
+    let departures = config.departures();
+    let list = || format!("{} with {}", config.objective.name, departures.join(", "));
+    (!departures.is_empty()).then(list).into_iter().collect()
+}
+
 fn open_run(args: &TrainArgs, config: &Config) -> Result<RunDir> {
     let Some(folder) = &args.resume else {
         return Ok(RunDir::create(args.out.as_deref(), config)?);
     };
-    let (mut run, _) = RunDir::open(folder)?;
-    run.rewrite_config(config)?;
+    let (run, _) = RunDir::open(folder)?;
     Ok(run)
 }
 
-/// Goes back to the latest checkpoint, or to the beginning of a run that has none.
+/// Goes back to the latest checkpoint, or to the beginning of a run that has none. A run that has come further
+/// than it is asked to stays as it is.
 fn restore(trainer: &mut Trainer<'_>, run: &mut RunDir, ui: &mut dyn Ui) -> Result<()> {
     let step = match RunDir::latest_checkpoint(run.path())? {
         Some(latest) => {
+            let (done, total) = (latest.checkpoint.step, trainer.total_steps());
+            if done > total {
+                return Err(Error::usage(format!(
+                    "--resume: {done} steps are done, and {total} are asked for: give --epochs or --steps of \
+                     more, or train anew"
+                )));
+            }
             trainer.restore(&latest.checkpoint)?;
             for Unreadable { step, error } in latest.damaged {
                 let kept = run.set_aside(step)?;
@@ -213,9 +232,9 @@ fn shape(collapse: &Collapse) -> String {
 }
 
 fn next_command(folder: &Path, summary: &RunSummary) -> String {
-    let folder = folder.display();
+    let folder = output::quoted(folder);
     match summary.knn_accuracy {
-        Some(_) => format!("next: viewmaker eval {folder} --probe linear"),
+        Some(_) => format!("next: viewmaker eval {folder} --probe logistic"),
         None => format!("next: viewmaker views {folder}"),
     }
 }

@@ -286,9 +286,9 @@ fn check_finite(step: u64, outcome: &StepOutcome, rates: StepRates) -> Result<()
         return Ok(());
     }
     Err(Error::failure(format!(
-        "step {}: the loss is no longer finite (encoder {}, viewmaker {}); the last checkpoint is \
-         intact. Try a smaller learning rate (optim.encoder.lr = {}) or a smaller \
-         viewmaker.distortion_budget",
+        "step {}: the loss is no longer finite (encoder {}, viewmaker {}); this step is not saved, and earlier \
+         checkpoints are as they were. Try a learning rate smaller than that of this step \
+         (optim.encoder.lr = {:e}) or a smaller viewmaker.distortion_budget",
         step + 1,
         outcome.encoder_loss,
         outcome

@@ -50,13 +50,26 @@ pub(super) fn linear(results: &[LinearResult]) -> Report {
             percent(result.accuracy),
             result.test_examples,
             percent(result.train_accuracy)
-        )
+        ) + &still_falling(result)
     });
     Report {
         name: Probe::Linear.name(),
         text: lines.collect::<Vec<_>>().join("\n"),
         results: results.iter().map(|r| result(Probe::Linear, r)).collect(),
         picture: None,
+    }
+}
+
+/// A remark where more epochs would have found more.
+fn still_falling(result: &LinearResult) -> String {
+    const ENDED: f64 = 0.01;
+    match result.still_falling {
+        Some(fall) if fall > ENDED => format!(
+            "\n  the cross-entropy still fell by {} over the last tenth of the epochs: a larger \
+             eval.linear_lr or eval.linear_epochs finds more, and --probe logistic needs neither",
+            percent(fall)
+        ),
+        _ => String::new(),
     }
 }
 
@@ -112,7 +125,7 @@ pub(super) fn finetune(finetune: &FinetuneResult) -> Report {
     let methods: [Method<FinetuneAt>; 3] = [
         ("fine-tuned", |at| &at.finetuned),
         ("from scratch", |at| &at.scratch),
-        ("linear probe", |at| &at.linear),
+        ("logistic probe", |at| &at.linear),
     ];
     let titles = ["labels", "examples"].into_iter();
     let mut table = TextTable::new(titles.chain(methods.iter().map(|(name, _)| *name)));

@@ -34,7 +34,11 @@ pub(super) struct EvalArgs {
     /// Change one setting of the evaluation, for example eval.knn_k=5; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Folder for the results; without it eval/ in the run folder, or eval/<name of the data>/.
+    /// The encoder as it was before training: what an accuracy is to be compared with.
+    #[arg(long)]
+    untrained: bool,
+    /// Folder for the results; without it eval/ in the run folder, or eval/<name of the data>/, and
+    /// untrained/ in it.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print one JSON object a line.
@@ -56,6 +60,7 @@ const EXAMPLES: &str = "\
 Examples:
   viewmaker eval runs/image-001
   viewmaker eval runs/image-001 --probe linear
+  viewmaker eval runs/image-001 --probe linear,logistic --untrained
   viewmaker eval runs/image-001 --probe knn,logistic --set eval.knn_k=200
   viewmaker eval runs/image-001 --probe finetune --set eval.finetune.steps=2000
   viewmaker eval runs/image-001 --probe transfer --data ~/cifar-100-binary
@@ -72,6 +77,11 @@ pub(super) fn run(args: EvalArgs) -> Result<()> {
     trained.warnings.iter().for_each(|text| ui.on_message(text));
     ui.on_message(&trained.splits.description);
     let probes = distinct(&args.probe);
+    if args.untrained {
+        probes
+            .iter()
+            .try_for_each(|probe| check_untrained(*probe))?;
+    }
     let kept = KeptFeatures::default();
     // Until here there is nothing to lose, and Ctrl-C ends the program at once.
     let interrupt = super::interrupt()?;
@@ -85,9 +95,14 @@ pub(super) fn run(args: EvalArgs) -> Result<()> {
     for probe in &probes {
         check(*probe, &evaluation, &trained)?;
     }
+    let untrained = args.untrained.then(|| evaluation.untrained()).transpose()?;
+    let evaluation = Evaluation {
+        players: untrained.as_ref().unwrap_or(&trained.players),
+        ..evaluation
+    };
     let origin = Origin {
         run: &args.run,
-        step: trained.step,
+        step: if args.untrained { 0 } else { trained.step },
         data: &trained.splits.description,
         config: &trained.config,
     };
@@ -142,6 +157,21 @@ fn check(probe: Probe, evaluation: &Evaluation<'_>, trained: &Trained) -> Result
         Probe::Fewshot => evaluation.check_fewshot(),
         _ => Ok(()),
     }
+}
+
+/// Refuses what says nothing about an untrained encoder.
+fn check_untrained(probe: Probe) -> Result<()> {
+    let why = match probe {
+        Probe::Finetune | Probe::Transfer | Probe::Subjects => {
+            "compares with the untrained encoder anyway"
+        }
+        Probe::ZeroShot => "needs a text tower that was trained with the encoder",
+        Probe::Knn | Probe::Linear | Probe::Logistic | Probe::Fewshot | Probe::Corruptions => {
+            return Ok(());
+        }
+    };
+    let name = probe.name();
+    Err(Error::usage(format!("--untrained: --probe {name} {why}")))
 }
 
 /// What Ctrl-C has left, with the words that measure it.
@@ -202,9 +232,13 @@ fn out(args: &EvalArgs, data: Option<&std::path::Path>) -> PathBuf {
         return out.clone();
     }
     let folder = args.run.join("eval");
-    match data.and_then(std::path::Path::file_name) {
+    let folder = match data.and_then(std::path::Path::file_name) {
         Some(name) => folder.join(name),
         None => folder,
+    };
+    match args.untrained {
+        true => folder.join("untrained"),
+        false => folder,
     }
 }
 
