@@ -20,6 +20,14 @@ const NAMES: [&str; 7] = [
     "supcon",
 ];
 
+/// The measurements of a run, one on each line.
+fn results(out: &str) -> Vec<Value> {
+    let line = |line| serde_json::from_str::<Value>(line).expect("a JSON object");
+    let lines: Vec<Value> = out.lines().map(line).collect();
+    assert!(lines.iter().all(|line| line["event"] == "result"), "{out}");
+    lines
+}
+
 #[test]
 fn losses_are_measured_on_the_processor() {
     let ran = succeed(Path::new("."), &[SMALL, &["--device=cpu"]].concat());
@@ -29,8 +37,7 @@ fn losses_are_measured_on_the_processor() {
         let objective = format!("--objective={name}");
         let args = [SMALL, &["--device=cpu", &objective, "--json"]].concat();
         let ran = succeed(Path::new("."), &args);
-        let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
-        let results = result["results"].as_array().expect("a list");
+        let results = results(&ran.out);
         assert_eq!(results.len(), 2);
         for (result, embeddings) in results.iter().zip([64, 130]) {
             let time = |what: &str| result[what]["median"].as_f64().expect("seconds");
@@ -69,6 +76,10 @@ fn what_makes_no_loss_is_refused() {
     assert!(cold.contains("temperature from 1e-4"), "{cold}");
     let place = refused(&["--device=gpu"]);
     assert!(place.contains("cuda:N"), "{place}");
+    let kernels = refused(&["--kernels=v2", "--device=cpu"]);
+    assert!(kernels.contains("--kernels: the processor"), "{kernels}");
+    let unknown = refused(&["--kernels=v9", "--device=cpu"]);
+    assert!(unknown.contains("expected v1, v2, v3"), "{unknown}");
 }
 
 #[test]
@@ -87,8 +98,7 @@ fn steps_are_measured() {
     let ran = succeed(Path::new("."), &small);
     assert!(ran.out.contains("examples/s"), "{}", ran.out);
     let ran = succeed(Path::new("."), &[&small[..], &["--json"]].concat());
-    let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
-    let result = &result["results"][0];
+    let result = &results(&ran.out)[0];
     assert!(result["step"]["median"].as_f64().is_some_and(|s| s > 0.0));
     assert!(result["loss"].as_f64().is_some_and(f64::is_finite));
     let refused = |args: &[&str]| {
@@ -121,13 +131,12 @@ fn layers_are_measured() {
     let ran = succeed(Path::new("."), &small);
     assert!(ran.out.contains("weight gradient cpu"), "{}", ran.out);
     let ran = succeed(Path::new("."), &[&small[..], &["--json"]].concat());
-    let result: Value = serde_json::from_str(&ran.out).expect("one JSON object");
-    let results = result["results"].as_array().expect("a list");
+    let results = results(&ran.out);
     let of = |pass: &str| results.iter().filter(move |r| r["pass"] == pass).count();
     let counts = ["output", "input-gradient", "weight-gradient"].map(of);
     assert!(counts[0] > 4 && counts == [counts[0]; 3], "{counts:?}");
     let mut places = Vec::new();
-    for result in results {
+    for result in &results {
         assert!(result["time"]["median"].as_f64().is_some_and(|s| s > 0.0));
         assert!(result["flops"].as_u64().is_some_and(|n| n > 0));
         places.extend(result["places"].as_array().expect("a list"));

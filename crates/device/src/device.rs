@@ -12,6 +12,13 @@ use crate::{Args, Buffer, DeviceError, Kernel, Source, Span};
 pub use graph::{Event, Graph};
 use graph::{Moment, Recording};
 
+/// What the emulator does in tests: `checked`, `off`, or nothing special.
+#[cfg(feature = "emulator")]
+pub(crate) const EMULATOR: &str = "VIEWMAKER_EMULATOR";
+/// `1` where a test without a card must fail.
+#[cfg(feature = "emulator")]
+const NEED_CARD: &str = "VIEWMAKER_TESTS_NEED_CARD";
+
 /// A device that executes kernels in the order of their launches.
 ///
 /// Cloning gives another handle to the same device. Launches, copies on the device and
@@ -52,7 +59,7 @@ impl Device {
     /// The processor, executing kernels as the system's C++ compiler translates them. Slow; for tests.
     ///
     /// # Errors
-    /// When there is no C++ compiler.
+    /// When there is no C++ compiler, or with `VIEWMAKER_EMULATOR=off` in the environment.
     #[cfg(feature = "emulator")]
     pub fn emulated() -> Result<Self, DeviceError> {
         let emulator = Emulator::new(false)?;
@@ -65,7 +72,7 @@ impl Device {
     /// leaves its array, or an integer overflows. Many times slower.
     ///
     /// # Errors
-    /// When there is no C++ compiler.
+    /// As [`emulated`](Self::emulated).
     #[cfg(feature = "emulator")]
     pub fn checked() -> Result<Self, DeviceError> {
         let emulator = Emulator::new(true)?;
@@ -73,16 +80,24 @@ impl Device {
     }
 
     /// What tests run on: the emulator, and the first card. What is missing is printed with its reason.
-    /// With `VIEWMAKER_EMULATOR=checked` in the environment the emulator is the checking one.
+    /// With `VIEWMAKER_EMULATOR=checked` in the environment the emulator is the checking one, with `off`
+    /// there is none.
+    ///
+    /// # Panics
+    /// With `VIEWMAKER_TESTS_NEED_CARD=1` in the environment, when the card cannot be had: a test that was
+    /// meant for it must not pass without it.
     #[cfg(feature = "emulator")]
     pub fn present() -> Vec<Self> {
-        let checks = std::env::var_os("VIEWMAKER_EMULATOR").is_some_and(|word| word == "checked");
-        let emulated = if checks {
-            Self::checked
-        } else {
-            Self::emulated
+        let is = |name, value| std::env::var_os(name).is_some_and(|word| word == value);
+        let emulated = match is(EMULATOR, "checked") {
+            true => Self::checked(),
+            false => Self::emulated(),
         };
-        let found = [("emulator", emulated()), ("CUDA", Self::cuda(0))];
+        let card = Self::cuda(0);
+        if let (Err(reason), true) = (&card, is(NEED_CARD, "1")) {
+            panic!("{NEED_CARD}=1: {reason}");
+        }
+        let found = [("emulator", emulated), ("CUDA", card)];
         let present = found.into_iter().filter_map(|(name, device)| {
             device
                 .map_err(|reason| println!("skipped on {name}: {reason}"))

@@ -28,8 +28,9 @@ pub enum DeviceError {
     /// NVIDIA's run-time compiler cannot be loaded.
     #[error(
         "no NVRTC: looked for {looked_for} and found none that loads; install the CUDA toolkit's \
-         NVRTC (for example the PyPI package nvidia-cuda-nvrtc) and name its lib folder in \
-         LD_LIBRARY_PATH"
+         NVRTC (for example the PyPI package nvidia-cuda-nvrtc, which PyTorch for CUDA brings along) \
+         and name the folder it lies in in LD_LIBRARY_PATH (`pip show --files nvidia-cuda-nvrtc` lists \
+         it: site-packages/nvidia/…/lib)"
     )]
     NoNvrtc {
         /// File names of the library.
@@ -91,6 +92,9 @@ pub enum DeviceError {
         /// The driver's words.
         reason: String,
     },
+    /// The environment says that nothing is to be emulated.
+    #[error("the kernel emulator is switched off by VIEWMAKER_EMULATOR=off")]
+    EmulatorOff,
     /// The emulator found no C++ compiler.
     #[error(
         "no C++ compiler for the kernel emulator: tried {tried}; install one or name it in CXX"

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{devices, place, read};
+use std::process::Command;
 use viewmaker_device::source::ELEMENTWISE;
 use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Source, Span};
 
@@ -162,6 +163,40 @@ fn cuda_a_source_that_does_not_compile_is_named_with_the_compilers_words() {
         let line = ["broken.cu:2", "broken.cu(2)"];
         assert!(line.iter().any(|l| text.contains(l)), "{text}");
     }
+}
+
+/// Whether a test passes in a process with a setting and without cards, and what it says.
+fn passes_without_cards(name: &str, value: &str) -> (bool, String) {
+    let mut test = Command::new(std::env::current_exe().unwrap());
+    test.args(["cuda_memory_starts_as_zeros", "--nocapture"])
+        .env_remove("VIEWMAKER_TESTS_NEED_CARD")
+        .env("CUDA_VISIBLE_DEVICES", "")
+        .env("VIEWMAKER_REHEARSAL_CARDS", "0")
+        .env(name, value);
+    let output = test.output().unwrap();
+    let words = [output.stdout, output.stderr].concat();
+    let words = String::from_utf8_lossy(&words).into_owned();
+    assert!(words.contains("running 1 test"), "{words}");
+    (output.status.success(), words)
+}
+
+#[test]
+fn where_a_card_is_needed_its_absence_is_a_failure() {
+    const NEEDED: &str = "VIEWMAKER_TESTS_NEED_CARD";
+    let (passed, words) = passes_without_cards(NEEDED, "1");
+    assert!(
+        !passed && words.contains("VIEWMAKER_TESTS_NEED_CARD=1: no "),
+        "{words}"
+    );
+    let (passed, words) = passes_without_cards(NEEDED, "0");
+    assert!(passed && words.contains("skipped on CUDA: no "), "{words}");
+}
+
+#[test]
+fn the_emulator_can_be_switched_off() {
+    let (passed, words) = passes_without_cards("VIEWMAKER_EMULATOR", "off");
+    let said = "skipped on emulator: the kernel emulator is switched off";
+    assert!(passed && words.contains(said), "{words}");
 }
 
 #[test]

@@ -39,13 +39,24 @@ impl Layout {
         }
     }
 
-    /// Elements from the first to the last one, both included.
-    const fn elements_spanned(&self) -> usize {
+    /// Elements from the first to the last one, both included; `None` where no slice has as many.
+    fn elements_spanned(&self) -> Option<usize> {
         if self.rows == 0 || self.cols == 0 {
-            return 0;
+            return Some(0);
         }
-        (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride + 1
+        let down = (self.rows - 1).checked_mul(self.row_stride)?;
+        let across = (self.cols - 1).checked_mul(self.col_stride)?;
+        down.checked_add(across)?.checked_add(1)
     }
+}
+
+/// Elements of a matrix without gaps.
+///
+/// # Panics
+/// When no slice has as many: a wrong shape is a defect of the caller.
+fn elements(rows: usize, cols: usize) -> usize {
+    let elements = rows.checked_mul(cols);
+    elements.expect("extents of a matrix that no slice holds")
 }
 
 impl<'a> Matrix<'a> {
@@ -55,7 +66,7 @@ impl<'a> Matrix<'a> {
     /// When `data` is shorter than that: a wrong shape is a defect of the caller.
     pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
         Self {
-            data: &data[..rows * cols],
+            data: &data[..elements(rows, cols)],
             layout: Layout::row_major(rows, cols),
         }
     }
@@ -104,7 +115,7 @@ impl<'a> MatrixMut<'a> {
     /// When `data` is shorter than that: a wrong shape is a defect of the caller.
     pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
         Self {
-            data: &mut data[..rows * cols],
+            data: &mut data[..elements(rows, cols)],
             layout: Layout::row_major(rows, cols),
         }
     }
@@ -131,7 +142,7 @@ pub fn multiply(out: MatrixMut<'_>, destination: Destination, lhs: Matrix<'_>, r
         "extents of a matrix product do not agree"
     );
     // The constructors and views guarantee it; checked because everything below relies on it.
-    let inside = |data: &[f32], l: Layout| l.elements_spanned() <= data.len();
+    let inside = |data: &[f32], l: Layout| l.elements_spanned().is_some_and(|n| n <= data.len());
     assert!(
         inside(out.data, out.layout)
             && inside(lhs.data, lhs.layout)
@@ -189,6 +200,29 @@ mod tests {
         let out_of = MatrixMut::new(&mut out, 2, 2);
         multiply(out_of, Destination::Accumulate, lhs.transposed(), rhs);
         assert_eq!(out, [5.0 + 7.0, 9.0 + 15.5, 14.0 + 10.0, 16.5 + 18.0]);
+    }
+
+    /// 2³³ · 2³¹ is 0 modulo 2⁶⁴: an empty slice must not pass for such a matrix.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    #[should_panic(expected = "no slice holds")]
+    fn refuses_extents_whose_product_overflows() {
+        let _ = Matrix::new(&[], 1 << 33, 1 << 31);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    #[should_panic(expected = "no slice holds")]
+    fn refuses_to_write_where_extents_overflow() {
+        let _ = MatrixMut::new(&mut [], 1 << 33, 1 << 31);
+    }
+
+    #[test]
+    fn spans_that_overflow_are_none() {
+        let half = 1 << (usize::BITS / 2);
+        assert_eq!(Layout::row_major(half + 1, half).elements_spanned(), None);
+        assert_eq!(Layout::row_major(3, 5).elements_spanned(), Some(15));
+        assert_eq!(Layout::row_major(0, usize::MAX).elements_spanned(), Some(0));
     }
 
     #[test]

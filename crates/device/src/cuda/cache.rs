@@ -1,6 +1,7 @@
 //! Compiled kernels on disk. Anything that goes wrong here only costs a compilation.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MAGIC: &[u8; 8] = b"vmkernel";
 
@@ -43,9 +44,12 @@ pub(crate) fn holds(folder: &Path, key: u128) -> bool {
 /// Stores `content` under `key`: written beside its place and renamed, so that readers see all of it
 /// or nothing.
 pub(crate) fn write(folder: &Path, key: u128, content: &[u8]) -> std::io::Result<()> {
+    // Threads of this process may be writing the same entry, each for a device of its own.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     std::fs::create_dir_all(folder)?;
     let place = file(folder, key);
-    let temporary = place.with_extension(format!("{}.part", std::process::id()));
+    let temporary = place.with_extension(format!("{}-{number}.part", std::process::id()));
     let bytes = [MAGIC, &hash(&[content]).to_le_bytes()[..], content].concat();
     let written =
         std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, &place));
@@ -81,6 +85,20 @@ mod tests {
         assert_eq!(read(folder.path(), key), None);
         write(folder.path(), key, content).unwrap();
         assert!(read(folder.path(), key).is_some());
+    }
+
+    #[test]
+    fn threads_may_write_the_same_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = vec![7; 100_000];
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..25).for_each(|_| write(folder.path(), 5, &content).unwrap()));
+            }
+        });
+        assert_eq!(read(folder.path(), 5), Some(content));
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "temporary files");
     }
 
     #[test]

@@ -102,9 +102,14 @@ impl Cuda {
         })?;
         // SAFETY: `address` has `bytes` bytes.
         let zeroed = unsafe { result::memset_d8_async(address, 0, bytes, self.stream) };
-        zeroed.map_err(|e| failed("clearing memory", e))?;
-        self.synchronize()?;
-        Ok(address)
+        let zeroed = zeroed.map_err(|e| failed("clearing memory", e));
+        match zeroed.and_then(|()| self.synchronize()) {
+            Ok(()) => Ok(address),
+            Err(error) => {
+                self.free(address);
+                Err(error)
+            }
+        }
     }
 
     pub(crate) fn free(&self, address: u64) {
@@ -163,12 +168,7 @@ impl Cuda {
         self.bind()?;
         // SAFETY: the stream lives as long as `self`.
         let done = unsafe { result::stream::synchronize(self.stream) };
-        done.map_err(|e| {
-            failed(
-                "waiting for the card (an earlier kernel may have failed)",
-                e,
-            )
-        })
+        done.map_err(|e| failed("waiting for the card", e))
     }
 
     /// # Safety
@@ -290,10 +290,55 @@ fn failed(call: &'static str, error: DriverError) -> DeviceError {
     DeviceError::Driver { call, reason }
 }
 
-/// The driver's name and description of an error.
+/// The driver's name and description of an error, and who may be to blame.
 fn words_of(error: DriverError) -> String {
+    let blame = match is_of_execution(error.0) {
+        true => " (an earlier kernel may have failed)",
+        false => "",
+    };
     match error.error_string() {
-        Ok(text) => format!("{:?}: {}", error.0, text.to_string_lossy()),
-        Err(_) => format!("{:?}", error.0),
+        Ok(text) => format!("{:?}: {}{blame}", error.0, text.to_string_lossy()),
+        Err(_) => format!("{:?}{blame}", error.0),
+    }
+}
+
+/// Whether an error is one of a kernel that was running: any later call may return it, and does from then
+/// on, because the context is broken.
+const fn is_of_execution(code: sys::CUresult) -> bool {
+    use sys::CUresult as Code;
+    matches!(
+        code,
+        Code::CUDA_ERROR_ILLEGAL_ADDRESS
+            | Code::CUDA_ERROR_LAUNCH_FAILED
+            | Code::CUDA_ERROR_MISALIGNED_ADDRESS
+            | Code::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | Code::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | Code::CUDA_ERROR_INVALID_PC
+            | Code::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | Code::CUDA_ERROR_LAUNCH_TIMEOUT
+            | Code::CUDA_ERROR_ASSERT
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sys::CUresult as Code;
+
+    #[test]
+    fn errors_of_running_kernels_are_told_from_those_of_a_call() {
+        for code in [
+            Code::CUDA_ERROR_ILLEGAL_ADDRESS,
+            Code::CUDA_ERROR_LAUNCH_FAILED,
+            Code::CUDA_ERROR_MISALIGNED_ADDRESS,
+        ] {
+            assert!(is_of_execution(code), "{code:?}");
+        }
+        for code in [
+            Code::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES,
+            Code::CUDA_ERROR_INVALID_VALUE,
+        ] {
+            assert!(!is_of_execution(code), "{code:?}");
+        }
     }
 }

@@ -136,12 +136,25 @@ fn load(source: &Source, binary: &nvrtc::Binary) -> Result<sys::CUmodule, Device
     module.map_err(|e| DeviceError::Launch {
         kernel: source.name.to_owned(),
         reason: format!(
-            "the driver does not load what NVRTC {:?} compiled ({}); update the driver or use an \
-             NVRTC that is not newer than it",
+            "the driver does not load what NVRTC {:?} compiled ({}){}",
             nvrtc::version().unwrap_or_default(),
-            words_of(e)
+            words_of(e),
+            advice(e.0)
         ),
     })
+}
+
+/// What helps against an image that the driver does not understand.
+const fn advice(code: sys::CUresult) -> &'static str {
+    use sys::CUresult as Code;
+    match code {
+        Code::CUDA_ERROR_NO_BINARY_FOR_GPU
+        | Code::CUDA_ERROR_INVALID_IMAGE
+        | Code::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+            "; update the driver or use an NVRTC that is not newer than it"
+        }
+        _ => "",
+    }
 }
 
 fn find(module: sys::CUmodule, kernel: &Kernel) -> Result<Function, DeviceError> {
@@ -178,4 +191,23 @@ fn allow_shared(function: sys::CUfunction, kernel: &Kernel, bytes: u32) -> Resul
         kernel: kernel.to_string(),
         reason: format!("{bytes} bytes of shared memory: {}", words_of(e)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sys::CUresult as Code;
+
+    #[test]
+    fn only_images_that_are_not_understood_ask_for_another_driver() {
+        for (code, helps) in [
+            (Code::CUDA_ERROR_NO_BINARY_FOR_GPU, true),
+            (Code::CUDA_ERROR_INVALID_IMAGE, true),
+            (Code::CUDA_ERROR_UNSUPPORTED_PTX_VERSION, true),
+            (Code::CUDA_ERROR_OUT_OF_MEMORY, false),
+            (Code::CUDA_ERROR_ILLEGAL_ADDRESS, false),
+        ] {
+            assert_eq!(advice(code).contains("driver"), helps, "{code:?}");
+        }
+    }
 }

@@ -174,7 +174,7 @@ fn translate(name: &str, plan: &Plan) -> Result<Binary, DeviceError> {
     let log = unsafe { result::get_program_log(program.0) };
     let log = log.map(|raw| text_of(&raw)).unwrap_or_default();
     if let Err(reason) = compiled {
-        return Err(error(format!("{reason}\n{log}")));
+        return Err(error(format!("{reason}\n{log}{}", advice(&log))));
     }
     let image = if plan.target.starts_with("sm_") {
         cubin(&program)
@@ -184,6 +184,17 @@ fn translate(name: &str, plan: &Plan) -> Result<Binary, DeviceError> {
     };
     let image = image.map_err(|e| error(e.to_string()))?;
     Ok(Binary { image, log })
+}
+
+/// NVRTC looks for a second file of its own at its first compilation, as the loader looks for libraries: a
+/// program that was given only the first one's path fails here.
+fn advice(log: &str) -> &'static str {
+    match log.contains("libnvrtc-builtins") {
+        true => {
+            "\nname the folder of libnvrtc in LD_LIBRARY_PATH: libnvrtc-builtins lies beside it"
+        }
+        false => "",
+    }
 }
 
 fn cubin(program: &Program) -> Result<Vec<u8>, result::NvrtcError> {
@@ -206,4 +217,19 @@ fn text_of(raw: &[std::ffi::c_char]) -> String {
 fn failed(call: &'static str, reason: result::NvrtcError) -> DeviceError {
     let reason = reason.to_string();
     DeviceError::Driver { call, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advice;
+
+    #[test]
+    fn a_missing_second_file_is_told_from_mistakes_in_a_source() {
+        let words = "nvrtc: error: failed to open libnvrtc-builtins.so.13.0.";
+        assert!(advice(words).contains("LD_LIBRARY_PATH"));
+        assert_eq!(
+            advice("x.cu(2): error: identifier \"missing\" is undefined"),
+            ""
+        );
+    }
 }

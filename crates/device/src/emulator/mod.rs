@@ -9,8 +9,9 @@ mod library;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::device::EMULATOR;
 use crate::launch::{Argument, Launch};
 use crate::{Args, DeviceError, Kernel, Span};
 use library::Range;
@@ -25,17 +26,20 @@ const THREADS_WORTH_SHARING: u64 = 8192;
 
 pub(crate) struct Emulator {
     compiler: Compiler,
-    libraries: Mutex<HashMap<*const u8, Arc<Library>>>,
+    /// By the address of their source's text.
+    libraries: Mutex<HashMap<usize, Arc<Library>>>,
+    /// Held by whoever reads or writes what spans lead to: handles to one span may be in several threads,
+    /// and a device does one thing after the other.
+    memory: Mutex<()>,
 }
-
-// SAFETY: the pointers are keys that are only compared.
-unsafe impl Send for Emulator {}
-// SAFETY: as above; the table is behind a mutex.
-unsafe impl Sync for Emulator {}
 
 impl Emulator {
     /// `checked`: looks at every access of a kernel, on one thread and many times slower.
     pub(crate) fn new(checked: bool) -> Result<Self, DeviceError> {
+        // Asked here and not of `Compiler`, which the stand-in for a driver uses as well.
+        if std::env::var_os(EMULATOR).is_some_and(|word| word == "off") {
+            return Err(DeviceError::EmulatorOff);
+        }
         let compiler = match checked {
             true => Compiler::find_checking()?,
             false => Compiler::find()?,
@@ -43,6 +47,7 @@ impl Emulator {
         Ok(Self {
             compiler,
             libraries: Mutex::default(),
+            memory: Mutex::default(),
         })
     }
 
@@ -69,22 +74,32 @@ impl Emulator {
         drop(unsafe { Box::from_raw(raw) });
     }
 
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn upload(&self, to: &Span, from: &[u32]) {
-        // SAFETY: the span lies inside its allocation and has the length of `from`.
+        let _alone = self.alone();
+        // SAFETY: the span lies inside its allocation and has the length of `from`; nobody else touches
+        // the device's memory now.
         unsafe {
             std::ptr::copy_nonoverlapping(from.as_ptr(), to.address() as *mut u32, from.len())
         }
     }
 
     pub(crate) fn download(&self, from: &Span, to: &mut [u32]) {
-        // SAFETY: the span lies inside its allocation and has the length of `to`.
+        let _alone = self.alone();
+        // SAFETY: the span lies inside its allocation and has the length of `to`; nobody else touches the
+        // device's memory now.
         unsafe {
             std::ptr::copy_nonoverlapping(from.address() as *const u32, to.as_mut_ptr(), to.len())
         }
     }
 
     pub(crate) fn copy(&self, from: &Span, to: &Span) {
-        // SAFETY: both spans lie inside their allocations and are equally long.
+        let _alone = self.alone();
+        // SAFETY: both spans lie inside their allocations and are equally long; nobody else touches the
+        // device's memory now.
         unsafe {
             std::ptr::copy(
                 from.address() as *const u32,
@@ -95,7 +110,8 @@ impl Emulator {
     }
 
     pub(crate) fn fill_zero(&self, span: &Span) {
-        // SAFETY: the span lies inside its allocation.
+        let _alone = self.alone();
+        // SAFETY: the span lies inside its allocation, and nobody else touches the device's memory now.
         unsafe { std::ptr::write_bytes(span.address() as *mut u32, 0, span.len()) }
     }
 
@@ -120,7 +136,9 @@ impl Emulator {
                 function.signature
             )));
         }
-        // SAFETY: the signature was compared; the caller answers for the spans.
+        let _alone = self.alone();
+        // SAFETY: the signature was compared; the caller answers for the spans, which nobody else touches
+        // now.
         unsafe { run_within(&function, &launch, &args.words(), &ranges(args)) }.map_err(failure)?;
         fences(args).map_err(failure)
     }
@@ -130,7 +148,7 @@ impl Emulator {
             .libraries
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let key = kernel.source.text.as_ptr();
+        let key = kernel.source.text.as_ptr() as usize;
         if let Some(library) = libraries.get(&key) {
             return Ok(Arc::clone(library));
         }
@@ -224,7 +242,7 @@ fn fences(args: &Args) -> Result<(), String> {
         let before = (start as *const u32).wrapping_sub(FENCE);
         let behind = (start as *const u32).wrapping_add(words);
         for (side, fence) in [("before", before), ("behind", behind)] {
-            // SAFETY: `alloc` placed FENCE words on either side.
+            // SAFETY: `alloc` placed FENCE words on either side; the launch is over.
             let fence = unsafe { std::slice::from_raw_parts(fence, FENCE) };
             if fence.iter().any(|&word| word != FENCE_WORD) {
                 return Err(format!(
@@ -234,4 +252,36 @@ fn fences(args: &Args) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Device;
+
+    /// What several threads do to one span happens one after the other.
+    #[test]
+    fn copies_of_two_threads_do_not_mix() {
+        const LEN: usize = 1 << 20;
+        let device = match Device::emulated() {
+            Ok(device) => device,
+            Err(reason) => return println!("skipped: {reason}"),
+        };
+        let span = device.alloc(LEN).unwrap().all();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..60 {
+                    let values = vec![1.0 + (round % 2) as f32; LEN];
+                    device.upload(&span.clone(), &values).unwrap();
+                    device.fill_zero(&span.clone()).unwrap();
+                }
+            });
+            let mut seen = vec![0.0; LEN];
+            for _ in 0..60 {
+                device.download(&span, &mut seen).unwrap();
+                let first = seen[0];
+                let other = seen.iter().position(|x| *x != first);
+                assert_eq!(other, None, "{first} at first");
+            }
+        });
+    }
 }

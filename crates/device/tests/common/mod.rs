@@ -5,17 +5,7 @@ use viewmaker_device::{Device, Span};
 
 /// The emulator and the first card, each if it is there; says why if it is not.
 pub fn devices() -> Vec<Device> {
-    let mut devices = Vec::new();
-    for (label, device) in [
-        ("emulator", Device::emulated()),
-        ("cuda:0", Device::cuda(0)),
-    ] {
-        match device {
-            Ok(device) => devices.push(device),
-            Err(reason) => println!("skipped: {label}: {reason}"),
-        }
-    }
-    devices
+    Device::present()
 }
 
 /// A span that holds `values`, somewhere inside a longer buffer.

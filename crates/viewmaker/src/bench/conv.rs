@@ -1,7 +1,7 @@
 //! The convolution and fully connected layers of a configuration's networks, one at a time: output and
 //! gradients, by every version of a device's kernels.
 
-use super::Spread;
+use super::{Spread, clock};
 use crate::error::{Error, Result};
 use crate::model::Networks;
 use serde::Serialize;
@@ -58,7 +58,7 @@ pub struct Measured {
     pub device: String,
     /// Version of the kernels, where a device has several.
     pub kernels: Option<String>,
-    /// Seconds of a pass.
+    /// Seconds of a pass; on a device, of one of several in a graph.
     pub time: Spread,
 }
 
@@ -181,43 +181,22 @@ impl Layer {
         self.measured(pass, "cpu", None, &times)
     }
 
-    /// Measures a pass by one version of the kernels on a device, by the device's own clock: `repeats`
-    /// times after one that is not counted.
+    /// The layer with numbers in the memory of a device, for every version and pass.
     ///
     /// # Errors
-    /// When the device has too little memory or fails, or there are no repeats.
-    pub fn on_device(
-        &self,
-        device: &Device,
-        version: Version,
-        pass: Pass,
-        repeats: usize,
-    ) -> Result<Measured> {
-        let failed = |error: DeviceError| Error::failure(format!("{}: {error}", self.name));
-        let memory = Memory::new(device, self).map_err(failed)?;
-        let times = || -> std::result::Result<Vec<f64>, DeviceError> {
-            let mut times = Vec::new();
-            for repeat in 0..=repeats {
-                let start = device.event()?;
-                memory.compute(self, version, pass)?;
-                let end = device.event()?;
-                if repeat > 0 {
-                    times.push(end.since(&start)?.as_secs_f64());
-                }
-            }
-            Ok(times)
-        };
-        self.measured(
-            pass,
-            device.name(),
-            Some(version),
-            &times().map_err(failed)?,
-        )
+    /// When the device has too little memory, or fails.
+    pub fn on_device<'a>(&'a self, device: &'a Device) -> Result<OnDevice<'a>> {
+        OnDevice::new(device, self).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &DeviceError) -> Error {
+        Error::failure(format!("{}: {error}", self.name))
     }
 }
 
-/// What the passes of a layer read and write on a device.
-struct Memory<'a> {
+/// A layer, and what its passes read and write on a device.
+pub struct OnDevice<'a> {
+    layer: &'a Layer,
     device: &'a Device,
     x: Span,
     output_grad: Span,
@@ -228,8 +207,8 @@ struct Memory<'a> {
     scratch: Span,
 }
 
-impl<'a> Memory<'a> {
-    fn new(device: &'a Device, layer: &Layer) -> std::result::Result<Self, DeviceError> {
+impl<'a> OnDevice<'a> {
+    fn new(device: &'a Device, layer: &'a Layer) -> std::result::Result<Self, DeviceError> {
         let room = |len: usize| Ok(device.alloc(len)?.all());
         let filled = |len: usize, stream| {
             let span = room(len)?;
@@ -238,6 +217,7 @@ impl<'a> Memory<'a> {
         };
         let lens = layer.param_lens();
         Ok(Self {
+            layer,
             device,
             x: filled(layer.input.len(), 1)?,
             output_grad: filled(layer.output.len(), 2)?,
@@ -255,13 +235,19 @@ impl<'a> Memory<'a> {
         })
     }
 
-    fn compute(
-        &self,
-        layer: &Layer,
-        version: Version,
-        pass: Pass,
-    ) -> std::result::Result<(), DeviceError> {
-        let nothing = self.scratch.slice(0..0);
+    /// Measures a pass by one version of the kernels, `repeats` times by the device's own clock.
+    ///
+    /// # Errors
+    /// When the device fails, or there are no repeats.
+    pub fn measure(&self, version: Version, pass: Pass, repeats: usize) -> Result<Measured> {
+        let times = clock::seconds(self.device, repeats, || self.compute(version, pass));
+        let times = times.map_err(|error| self.layer.failed(&error))?;
+        let name = self.device.name();
+        self.layer.measured(pass, name, Some(version), &times)
+    }
+
+    fn compute(&self, version: Version, pass: Pass) -> std::result::Result<(), DeviceError> {
+        let (layer, nothing) = (self.layer, self.scratch.slice(0..0));
         if pass == Pass::Output {
             return layer.op.device_forward(&device::Forward {
                 device: self.device,

@@ -1,6 +1,6 @@
 //! Contrastive losses in streaming form: forward, and forward with backward.
 
-use super::Spread;
+use super::{Spread, clock};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::time::Instant;
@@ -70,6 +70,11 @@ fn classes(embeddings: usize) -> Vec<usize> {
     (0..embeddings).map(|i| i % examples / EXAMPLES).collect()
 }
 
+/// The name of a version on the command line and in results: `v1`, `v2` …
+pub fn kernels(version: Version) -> String {
+    format!("{version:?}").to_lowercase()
+}
+
 /// One loss of one size.
 #[derive(Clone, Debug, Serialize)]
 pub struct Work {
@@ -95,7 +100,7 @@ pub struct Measured {
     pub device: String,
     /// Version of the kernels, where a device has several.
     pub kernels: Option<String>,
-    /// Seconds of a forward pass.
+    /// Seconds of a forward pass; on a device, of one of several in a graph.
     pub forward: Spread,
     /// Seconds of a forward and a backward pass.
     pub both: Spread,
@@ -109,6 +114,14 @@ impl Work {
     fn loss(&self) -> Result<&'static Loss> {
         let loss = LOSSES.iter().find(|loss| loss.name == self.loss);
         loss.ok_or_else(|| Error::usage(format!("no loss {}", self.loss)))
+    }
+
+    /// Whether the sizes make a loss.
+    ///
+    /// # Errors
+    /// When they do not, or there is no such loss.
+    pub fn check(&self) -> Result<()> {
+        self.contrast().map(drop)
     }
 
     fn contrast(&self) -> Result<Contrast> {
@@ -167,7 +180,7 @@ impl Work {
         let on_device = OnDevice::new(contrast, device, version).map_err(failed)?;
         let times = self.times(device, &on_device, (&z, grad), learned_scale);
         let (forward, both, value) = times.map_err(failed)?;
-        let kernels = Some(format!("{version:?}").to_lowercase());
+        let kernels = Some(kernels(version));
         self.measured(device.name().to_owned(), kernels, (&forward, &both), value)
     }
 
@@ -182,21 +195,16 @@ impl Work {
         let (input, grad) = (device.alloc(z.len())?.all(), device.alloc(grad)?.all());
         let (loss, of_scale) = (device.alloc(1)?.all(), device.alloc(1)?.all());
         device.upload(&input, z)?;
-        let (mut forward, mut both) = (Vec::new(), Vec::new());
-        for repeat in 0..=self.repeats {
-            let start = device.event()?;
-            on_device.forward(&input, &loss)?;
-            let middle = device.event()?;
+        let forward = || on_device.forward(&input, &loss);
+        let both = || {
+            forward()?;
             match learned_scale {
-                true => on_device.backward_with_scale(1.0, &grad, &of_scale)?,
-                false => on_device.backward(1.0, &grad)?,
+                true => on_device.backward_with_scale(1.0, &grad, &of_scale),
+                false => on_device.backward(1.0, &grad),
             }
-            let end = device.event()?;
-            if repeat > 0 {
-                forward.push(middle.since(&start)?.as_secs_f64());
-                both.push(end.since(&start)?.as_secs_f64());
-            }
-        }
+        };
+        let both = clock::seconds(device, self.repeats, both)?;
+        let forward = clock::seconds(device, self.repeats, forward)?;
         let mut value = [0.0];
         device.download(&loss, &mut value)?;
         Ok((forward, both, value[0]))

@@ -1,5 +1,6 @@
 //! How fast parts of training are on this machine, measured by the program itself.
 
+mod clock;
 pub mod conv;
 pub mod loss;
 mod statistics;

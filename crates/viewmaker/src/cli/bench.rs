@@ -1,21 +1,19 @@
 //! `viewmaker bench`
 
 mod conv;
+mod lines;
+mod loss;
 
 use super::args::{ConfigArgs, use_threads};
 use super::output;
 use crate::bench::Spread;
-use crate::bench::loss::{LOSSES, Measured, Work};
-use crate::bench::step::Bench;
-use crate::config::Device;
+use crate::bench::step::{Bench, Measured};
 use crate::error::{Error, Result};
 use crate::machine;
-use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::Serialize;
 use std::io::Write;
-use viewmaker_device::Device as Card;
-use viewmaker_ops::contrastive::Version;
 
 /// Measure how fast parts of training are here.
 #[derive(Debug, Args)]
@@ -27,48 +25,9 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    Loss(LossArgs),
+    Loss(loss::LossArgs),
     Step(StepArgs),
     Conv(conv::ConvArgs),
-}
-
-/// Contrastive losses in streaming form, without the N×N matrix.
-///
-/// Prints the median and the extremes of a forward pass and of a forward and a backward pass, and the
-/// speed of the products that similarities take in the forward pass (a backward pass takes at least
-/// twice as many). Times on a card are those of its own clock.
-///
-/// The embeddings are two views of examples, one half each. For moco-v2 a quarter of them are queries, as many
-/// are their keys, and the rest is the queue; only queries get a gradient. For clip the scale is learned: a
-/// backward pass has its derivative, too. For supcon four examples, with both views, make a class.
-#[derive(Debug, Args)]
-#[command(after_help = LOSS_EXAMPLES)]
-struct LossArgs {
-    /// Where to compute: auto, cpu, cuda, or cuda:N for card N.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: Device,
-    /// Losses, with commas between them; without it all.
-    #[arg(long, value_name = "NAME", value_delimiter = ',',
-          value_parser = PossibleValuesParser::new(LOSSES.iter().map(|loss| loss.name)))]
-    objective: Vec<String>,
-    /// Embeddings, all together, with commas between several; even numbers.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1024,4096",
-          value_parser = RangedU64ValueParser::<usize>::new().range(4..=1 << 22))]
-    embeddings: Vec<usize>,
-    /// Components of an embedding.
-    #[arg(long, value_name = "D", default_value_t = 128,
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..=8192))]
-    dim: usize,
-    /// Temperature.
-    #[arg(long, value_name = "T", default_value_t = 0.07)]
-    temperature: f32,
-    /// Measured repetitions.
-    #[arg(long, value_name = "N", default_value_t = 7,
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000))]
-    repeats: usize,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// The training step of a configuration on random examples: networks, loss and optimisers, without
@@ -106,24 +65,9 @@ Examples:
   viewmaker bench step --config configs/cifar10.toml --device cuda --set precision=bf16 --json
   viewmaker bench step --modality speech --shape 1,64,64";
 
-const LOSS_EXAMPLES: &str = "\
-Examples:
-  viewmaker bench loss --device cpu --embeddings 256,4096,16384
-  viewmaker bench loss --device cuda --objective ntxent --embeddings 8192,32768,131072 --json";
-
-/// The card to use; `None` is the processor. `auto` says once why it falls back.
-fn open(device: Device) -> Result<Option<Card>> {
-    let (card, reason) = machine::card(device)?;
-    if let Some(reason) = reason {
-        // A closed standard error is no reason to stop.
-        let _ = writeln!(std::io::stderr(), "on the CPU: {reason}");
-    }
-    Ok(card)
-}
-
 pub(super) fn run(args: BenchArgs) -> Result<()> {
     match args.what {
-        What::Loss(args) => loss(args),
+        What::Loss(args) => loss::run(&args),
         What::Step(args) => step(&args),
         What::Conv(args) => conv::run(&args),
     }
@@ -133,6 +77,14 @@ pub(super) fn run(args: BenchArgs) -> Result<()> {
 fn image(shape: &[usize]) -> Result<[usize; 3]> {
     let wrong = |_| Error::usage("--shape: expected three numbers, as in 3,32,32");
     shape.try_into().map_err(wrong)
+}
+
+/// A line of JSON.
+#[derive(Serialize)]
+struct Found {
+    event: &'static str,
+    #[serde(flatten)]
+    measured: Measured,
 }
 
 fn step(args: &StepArgs) -> Result<()> {
@@ -146,7 +98,10 @@ fn step(args: &StepArgs) -> Result<()> {
     let mut bench = Bench::new(&config, [c, h, w], None, &opened.machine)?;
     let measured = bench.measure(WARMUP, args.repeats)?;
     if args.json {
-        return output::print_json(&json!({ "event": "result", "results": [measured] }));
+        return output::print_json(&Found {
+            event: "result",
+            measured,
+        });
     }
     let memory = measured.device_megabytes;
     let memory = memory.map(|mb| format!(", {mb:.0} MB of device memory in use"));
@@ -161,75 +116,9 @@ fn step(args: &StepArgs) -> Result<()> {
     ))
 }
 
-fn loss(args: LossArgs) -> Result<()> {
-    if let Some(odd) = args.embeddings.iter().find(|n| !n.is_multiple_of(2)) {
-        let message = format!("--embeddings {odd}: expected an even number, as two views make");
-        return Err(Error::usage(message));
-    }
-    let device = open(args.device)?;
-    if !args.json {
-        output::print(&header())?;
-    }
-    let mut results = Vec::new();
-    for work in works(&args) {
-        let measured = match &device {
-            None => vec![work.on_cpu()?],
-            Some(device) => Version::ALL
-                .into_iter()
-                .filter(|version| version.runs_on(device))
-                .map(|version| work.on_device(device, version))
-                .collect::<Result<_>>()?,
-        };
-        for measured in measured {
-            if !args.json {
-                output::print(&row(&measured))?;
-            }
-            results.push(measured);
-        }
-    }
-    match args.json {
-        true => output::print_json(&json!({ "event": "result", "results": results })),
-        false => Ok(()),
-    }
-}
-
-/// Every combination that was asked for.
-fn works(args: &LossArgs) -> Vec<Work> {
-    let wanted = |name: &str| args.objective.is_empty() || args.objective.iter().any(|o| o == name);
-    let losses = LOSSES.iter().map(|loss| loss.name).filter(|n| wanted(n));
-    let work = |loss, embeddings| Work {
-        loss,
-        embeddings,
-        dim: args.dim,
-        temperature: args.temperature,
-        repeats: args.repeats,
-    };
-    losses
-        .flat_map(|loss| args.embeddings.iter().map(move |&n| work(loss, n)))
-        .collect()
-}
-
-fn header() -> String {
-    format!(
-        "{:<17} {:>10} {:>5} {:<14} {:>26} {:>26} {:>9}",
-        "loss", "embeddings", "dim", "device", "forward", "forward + backward", "GFLOP/s"
-    )
-}
-
-fn row(measured: &Measured) -> String {
-    let device = match &measured.kernels {
-        Some(kernels) => format!("{} {kernels}", measured.device),
-        None => measured.device.clone(),
-    };
-    format!(
-        "{:<17} {:>10} {:>5} {device:<14} {:>26} {:>26} {:>9.0}",
-        measured.work.loss,
-        measured.work.embeddings,
-        measured.work.dim,
-        times(measured.forward),
-        times(measured.both),
-        measured.flops as f64 / measured.forward.median / 1e9,
-    )
+/// What to say when versions of kernels are asked for where there are none.
+fn no_versions() -> Error {
+    Error::usage("--kernels: the processor has no versions to choose from; --device cuda has")
 }
 
 /// Median and extremes in milliseconds.
