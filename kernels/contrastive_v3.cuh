@@ -22,15 +22,17 @@ struct Running {
         float top = largest;
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) top = fmaxf(top, similarities[i]);
-        // Without any, differences are −∞ all the same.
-        float shift = top == Max::identity() ? 0.0f : top * scale;
-        sum *= exp2_fast(largest * scale - shift);
+        // Without any, differences are −∞ all the same. Both products are rounded before they are compared: where the
+        // largest stays, the factor must be 1, and a fused difference would be the rounding error of the product, once
+        // for every tile.
+        float shift = top == Max::identity() ? 0.0f : __fmul_rn(top, scale);
+        sum *= exp2_fast(__fmul_rn(largest, scale) - shift);
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) sum += exp2_fast(similarities[i] * scale - shift);
         largest = top;
     }
     __device__ __forceinline__ LogSum logits(float inverse_temperature) const {
-        return {largest * inverse_temperature, sum};
+        return {__fmul_rn(largest, inverse_temperature), sum};
     }
 };
 

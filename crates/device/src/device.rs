@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cuda::Cuda;
 #[cfg(feature = "emulator")]
-use crate::emulator::Emulator;
+use crate::emulator::{Build, Emulator};
 use crate::launch::Launch;
 use crate::{Args, Buffer, DeviceError, Kernel, Source, Span};
 pub use graph::{Event, Graph};
@@ -55,8 +55,7 @@ impl Device {
     /// When there is no C++ compiler.
     #[cfg(feature = "emulator")]
     pub fn emulated() -> Result<Self, DeviceError> {
-        let emulator = Emulator::new(false)?;
-        Ok(Self::new(Backend::Emulated(Arc::new(emulator))))
+        Self::emulator(Build::Plain)
     }
 
     /// [`emulated`](Self::emulated), and every access of a kernel to memory is looked at: a launch fails
@@ -68,19 +67,33 @@ impl Device {
     /// When there is no C++ compiler.
     #[cfg(feature = "emulator")]
     pub fn checked() -> Result<Self, DeviceError> {
-        let emulator = Emulator::new(true)?;
+        Self::emulator(Build::Checked)
+    }
+
+    /// [`emulated`](Self::emulated), with a product and the sum behind it rounded once wherever the compiler finds
+    /// the two, as the compilers for cards have it: a kernel that takes two roundings for granted shows here.
+    ///
+    /// # Errors
+    /// When there is no C++ compiler, and `NoFusion`.
+    #[cfg(feature = "emulator")]
+    pub fn contracted() -> Result<Self, DeviceError> {
+        Self::emulator(Build::Contracted)
+    }
+
+    #[cfg(feature = "emulator")]
+    fn emulator(build: Build) -> Result<Self, DeviceError> {
+        let emulator = Emulator::new(build)?;
         Ok(Self::new(Backend::Emulated(Arc::new(emulator))))
     }
 
     /// What tests run on: the emulator, and the first card. What is missing is printed with its reason.
-    /// With `VIEWMAKER_EMULATOR=checked` in the environment the emulator is the checking one.
+    /// `VIEWMAKER_EMULATOR=checked` or `=contracted` in the environment names another emulator.
     #[cfg(feature = "emulator")]
     pub fn present() -> Vec<Self> {
-        let checks = std::env::var_os("VIEWMAKER_EMULATOR").is_some_and(|word| word == "checked");
-        let emulated = if checks {
-            Self::checked
-        } else {
-            Self::emulated
+        let emulated = match std::env::var("VIEWMAKER_EMULATOR").as_deref() {
+            Ok("checked") => Self::checked,
+            Ok("contracted") => Self::contracted,
+            _ => Self::emulated,
         };
         let found = [("emulator", emulated()), ("CUDA", Self::cuda(0))];
         let present = found.into_iter().filter_map(|(name, device)| {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::launch::{Argument, Launch};
 use crate::{Args, DeviceError, Kernel, Span};
+pub(crate) use library::Build;
 use library::Range;
 pub use library::{Compiler, Function, Library};
 
@@ -34,22 +35,19 @@ unsafe impl Send for Emulator {}
 unsafe impl Sync for Emulator {}
 
 impl Emulator {
-    /// `checked`: looks at every access of a kernel, on one thread and many times slower.
-    pub(crate) fn new(checked: bool) -> Result<Self, DeviceError> {
-        let compiler = match checked {
-            true => Compiler::find_checking()?,
-            false => Compiler::find()?,
-        };
+    /// One that checks executes kernels on one thread and is many times slower.
+    pub(crate) fn new(build: Build) -> Result<Self, DeviceError> {
         Ok(Self {
-            compiler,
+            compiler: Compiler::with(build)?,
             libraries: Mutex::default(),
         })
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        match self.compiler.checked {
-            true => "checking emulator",
-            false => "emulator",
+        match self.compiler.build {
+            Build::Plain => "emulator",
+            Build::Checked => "checking emulator",
+            Build::Contracted => "contracting emulator",
         }
     }
 

@@ -105,6 +105,21 @@ pub(super) fn compute(
     run().unwrap_or_else(|error| panic!("{device:?} {kernels:?}: {error}"))
 }
 
+/// The loss on `device`.
+fn forward(device: &Device, kernels: Kernels, contrast: &Contrast, z: &[f32]) -> f32 {
+    let run = || -> Result<f32, DeviceError> {
+        let on_device = OnDevice::new(contrast.clone(), device, kernels.version)?;
+        let on_device = on_device.in_blocks(kernels.block);
+        let (input, loss) = (device.alloc(z.len())?.all(), device.alloc(1)?.all());
+        device.upload(&input, z)?;
+        on_device.forward(&input, &loss)?;
+        let mut found = [f32::NAN];
+        device.download(&loss, &mut found)?;
+        Ok(found[0])
+    };
+    run().unwrap_or_else(|error| panic!("{device:?} {kernels:?}: {error}"))
+}
+
 #[test]
 fn kernels_agree_with_the_reference() {
     // Below, at and above a tile (64 rows) and the width of a block (128 components); tiles without positives;
@@ -200,6 +215,44 @@ fn tensor_cores_agree_on_rows_that_they_hold_exactly() {
                         assert!(off < 8e-3, "{case}: gradient off by {off:e}");
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A running maximum that stays must not touch the sum, however many tiles pass by: on cards the difference of two
+/// equal products is no zero when one of them is fused with it.
+#[test]
+fn sums_of_many_tiles_do_not_drift() {
+    let devices = [
+        ("contracting emulator", Device::contracted()),
+        ("CUDA", Device::cuda(0)),
+    ];
+    for (name, device) in devices {
+        let device = match device {
+            Ok(device) => device,
+            Err(reason) => {
+                println!("skipped on {name}: {reason}");
+                continue;
+            }
+        };
+        // Rows of ±1/4, which bfloat16 holds, with nothing in common: the sum of the keys is the denominator.
+        let (queries, queue, dim) = (3, 8192, 16);
+        let rows = 2 * queries + queue;
+        let z = embeddings(rows, dim, 5);
+        let z: Vec<f32> = z[..rows * dim].iter().map(|x| x.signum()).collect();
+        for t in [1e-4, 1e-3, 0.01] {
+            let contrast = Contrast::moco(queries, queue, dim, t).expect("a valid loss");
+            let want = reference_loss(&contrast, &wide(&z));
+            for kernels in kernels(&device, dim) {
+                let found = forward(&device, kernels, &contrast, &z);
+                let off = (f64::from(found) - want).abs();
+                // A few roundings of logits of up to 1/t.
+                let allowed = 1e-6 + 2e-7 / f64::from(t);
+                assert!(
+                    off < allowed,
+                    "{device:?} {kernels:?} t={t}: loss off by {off:e}"
+                );
             }
         }
     }
