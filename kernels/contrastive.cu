@@ -7,7 +7,8 @@
 // look at: 0 nothing, 1 itself, 2 itself and its positive. Gradients are for the first `trained` rows.
 // The positive is kept apart from the other keys: softmax − 1 is all round-off when it is far ahead.
 //
-// Every output has one owner and every sum a fixed order: the same inputs give the same bits.
+// Every output has one owner and every sum a fixed order: the same inputs give the same bits. Where there are too few
+// rows to fill a card, versions 2 and 3 cut their columns into splits, which are added in order.
 //
 // Versions, each the measure of the next one:
 //   v1  one block for a row; whole rows are read for every similarity
@@ -86,6 +87,32 @@ extern "C" __global__ void project(const float* unit, const float* inverse_lengt
     if (scale_terms && lane_index() == 0) scale_terms[row] = scale * along;
     float factor = scale * inverse_lengths[row];
     for (int d = lane_index(); d < dim; d += WARP_SIZE) g[d] = factor * (g[d] - u[d] * along);
+}
+
+// Splits --------------------------------------------------------------------------------------------
+
+// What the splits of a forward pass left becomes what is known of a query, in their order. One thread a query.
+extern "C" __global__ void combine_splits(const float* partials, const float* positive_logits,
+                                          const unsigned* positives, float* losses, float* log_sums,
+                                          float* positive_weights, int queries, int splits, int excluded) {
+    int query = int(thread_number());
+    if (query >= queries) return;
+    LogSum all = LogSum::none();
+    for (int split = 0; split < splits; ++split) {
+        const float* part = partials + u64(split) * 2 * u64(queries) + u64(query);
+        all = LogSum::combine(all, {part[0], part[queries]});
+    }
+    Results results = {losses, log_sums, positive_weights, nullptr, nullptr};
+    results.finish(query, int(positives[query]), all, positive_logits[query], excluded);
+}
+
+// grad[i] = Σ parts[split][i] over the splits of a backward pass, in their order. One thread an element.
+extern "C" __global__ void add_splits(const float* parts, float* grad, int splits, u64 n) {
+    for (u64 i = thread_number(); i < n; i += thread_count()) {
+        float sum = parts[i];
+        for (int split = 1; split < splits; ++split) sum += parts[u64(split) * n + i];
+        grad[i] = sum;
+    }
 }
 
 // v1 ------------------------------------------------------------------------------------------------
@@ -220,12 +247,12 @@ __device__ __forceinline__ void similarities_of_tile(const float* unit, int coun
     }
 }
 
-// One block for 64 queries. A thread keeps the sums of four queries over its columns; the 16 threads
-// that share these queries are neighbours in a warp and combine their sums at the end.
+// One block for 64 queries (grid.x) and a split of their keys (grid.y). A thread keeps the sums of four queries over
+// its columns; the 16 threads that share these queries are neighbours in a warp and combine their sums at the end.
 extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
     forward_v2(const float* unit, const unsigned* positives, float* losses, float* log_sums, float* positive_weights,
-               int rows, int dim, int queries, int split, int first_key, int last_key, int second_first,
-               int second_last, int excluded, float inverse_temperature) {
+               float* partials, float* positive_logit_of, int rows, int dim, int queries, int split, int first_key,
+               int last_key, int second_first, int second_last, int excluded, float inverse_temperature) {
     __shared__ Operands operands;
     __shared__ float positive_logits[TILE];
     Look look = {queries, split, first_key, last_key, second_first, second_last};
@@ -238,8 +265,8 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
         others[i] = LogSum::none();
         positive[i] = row0 + y + i < queries ? int(positives[row0 + y + i]) : NO_POSITIVE;
     }
-    int last = look.last_of(row0, TILE);
-    for (int column0 = look.first_of(row0, TILE); column0 < last; column0 += TILE) {
+    Range keys = look.keys_of(row0, TILE).split(int(blockIdx.y), int(gridDim.y), TILE);
+    for (int column0 = keys.first; column0 < keys.last; column0 += TILE) {
         float logits[EACH][EACH];
         similarities_of_tile(unit, rows, dim, row0, column0, operands, logits);
 #pragma unroll
@@ -265,16 +292,11 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
         }
     }
     __syncthreads();  // the logits of the positives are there
-    if (x == 0) {
-        for (int i = 0; i < EACH; ++i) {
-            int query = row0 + y + i;
-            float rest = others[i].value();
-            if (query < queries && positive[i] == NO_POSITIVE) {
-                log_sums[query] = rest;
-            } else if (query < queries) {
-                finish_query(query, positive_logits[y + i], rest, excluded, losses, log_sums, positive_weights);
-            }
-        }
+    Results results = {losses, log_sums, positive_weights, partials, positive_logit_of};
+    for (int i = 0; x == 0 && i < EACH; ++i) {
+        int query = row0 + y + i;
+        if (query >= queries) break;
+        results.put(query, queries, positive[i], others[i], keys, positive_logits[y + i], excluded);
     }
 }
 
@@ -283,8 +305,8 @@ struct Weights {
     float at[TILE][TILE + 1];
 };
 
-// grad[rows row0 .. row0 + 64][WIDTH components] = Σ_j w_j u_j. One block for 64 rows (grid.x) and 128
-// components (grid.y); it computes all tiles of its rows.
+// grad[split][rows row0 .. row0 + 64][WIDTH components] = Σ_j w_j u_j over a split of all rows. One block for 64 rows
+// (grid.x), 128 components (grid.y) and a split (grid.z); it computes all tiles of these.
 extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
     backward_v2(const float* unit, const unsigned* positives, const float* log_sums, const float* positive_weights,
                 float* grad, int rows, int trained, int dim, int queries, int split, int first_key, int last_key,
@@ -301,7 +323,8 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
 #pragma unroll
         for (int j = 0; j < WIDE; ++j) sums[i][j] = 0.0f;
     }
-    for (int column0 = 0; column0 < rows; column0 += TILE) {
+    Range all = {0, rows}, columns = all.split(int(blockIdx.z), int(gridDim.z), TILE);
+    for (int column0 = columns.first; column0 < columns.last; column0 += TILE) {
         if (!look.meets(row0, TILE, column0, TILE) && !look.meets(column0, TILE, row0, TILE)) continue;
         float logits[EACH][EACH];
         similarities_of_tile(unit, rows, dim, row0, column0, operands, logits);
@@ -343,6 +366,7 @@ extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
             }
         }
     }
+    grad += u64(blockIdx.z) * u64(trained) * u64(dim);
 #pragma unroll
     for (int i = 0; i < EACH; ++i) {
 #pragma unroll
@@ -369,27 +393,29 @@ extern "C" __global__ void round_rows(const float* unit, unsigned* halves, int r
     }
 }
 
-// One block for 64 queries.
+// One block for 64 queries (grid.x) and a split of their keys (grid.y).
 extern "C" __global__ void __launch_bounds__(v3::THREADS)
     forward_v3(const unsigned* halves, const unsigned* positives, float* losses, float* log_sums,
-               float* positive_weights, int rows, int words, int queries, int split, int first_key, int last_key,
-               int second_first, int second_last, int excluded, float inverse_temperature) {
+               float* positive_weights, float* partials, float* positive_logits, int rows, int words, int queries,
+               int split, int first_key, int last_key, int second_first, int second_last, int excluded,
+               float inverse_temperature) {
     Look look = {queries, split, first_key, last_key, second_first, second_last};
     v3::Loss loss = {halves, rows, words, ceil_div(2 * words, v3::CHUNK), look, excluded, inverse_temperature};
-    v3::forward<64>(loss, positives, losses, log_sums, positive_weights);
+    v3::forward<64>(loss, positives, {losses, log_sums, positive_weights, partials, positive_logits});
 }
 
-// One block for 128 queries of up to 128 components.
+// One block for 128 queries of up to 128 components (grid.x) and a split of their keys (grid.y).
 extern "C" __global__ void __launch_bounds__(v3::THREADS)
     forward_v3_wide(const unsigned* halves, const unsigned* positives, float* losses, float* log_sums,
-                    float* positive_weights, int rows, int words, int queries, int split, int first_key, int last_key,
-                    int second_first, int second_last, int excluded, float inverse_temperature) {
+                    float* positive_weights, float* partials, float* positive_logits, int rows, int words, int queries,
+                    int split, int first_key, int last_key, int second_first, int second_last, int excluded,
+                    float inverse_temperature) {
     Look look = {queries, split, first_key, last_key, second_first, second_last};
     v3::Loss loss = {halves, rows, words, 1, look, excluded, inverse_temperature};
-    v3::forward<128>(loss, positives, losses, log_sums, positive_weights);
+    v3::forward<128>(loss, positives, {losses, log_sums, positive_weights, partials, positive_logits});
 }
 
-// One block for 64 rows (grid.x) and 128 components (grid.y).
+// One block for 64 rows (grid.x), 128 components (grid.y) and a split of all rows (grid.z).
 extern "C" __global__ void __launch_bounds__(v3::THREADS, 2)
     backward_v3(const unsigned* halves, const unsigned* positives, const float* log_sums,
                 const float* positive_weights, float* grad, int rows, int trained, int dim, int words, int queries,
@@ -400,7 +426,7 @@ extern "C" __global__ void __launch_bounds__(v3::THREADS, 2)
     v3::backward<64>(loss, {positives, log_sums, positive_weights}, grad, trained, dim);
 }
 
-// One block for 128 rows of up to 128 components.
+// One block for 128 rows of up to 128 components (grid.x) and a split of all rows (grid.z).
 extern "C" __global__ void __launch_bounds__(v3::THREADS, 2)
     backward_v3_wide(const unsigned* halves, const unsigned* positives, const float* log_sums,
                      const float* positive_weights, float* grad, int rows, int trained, int dim, int words, int queries,

@@ -5,6 +5,20 @@
 // A query whose positives do not meet it in a tile.
 constexpr int NO_POSITIVE = -1;
 
+// A range of columns.
+struct Range {
+    int first, last;
+
+    // What split `number` of `count` takes of it: whole tiles of so many columns, nothing where there are fewer tiles
+    // than splits.
+    __device__ __forceinline__ Range split(int number, int count, int tile) const {
+        int share = ceil_div(ceil_div(last - first, tile), count) * tile;
+        int begin = min(first + number * share, last);
+        return {begin, min(begin + share, last)};
+    }
+    __device__ __forceinline__ bool has(int column) const { return first <= column && column < last; }
+};
+
 // Which queries look at which keys. Made of parameters, it stays where they are.
 struct Look {
     int queries, split;
@@ -18,13 +32,10 @@ struct Look {
         return query < queries && first(query) <= key && key < last(query);
     }
     // The keys that some of count queries from query0 on look at, as one range.
-    __device__ __forceinline__ int first_of(int query0, int count) const {
+    __device__ __forceinline__ Range keys_of(int query0, int count) const {
         bool both = query0 < split && split < queries && split < query0 + count;
-        return both ? min(first_key, second_first) : first(query0);
-    }
-    __device__ __forceinline__ int last_of(int query0, int count) const {
-        bool both = query0 < split && split < queries && split < query0 + count;
-        return both ? max(last_key, second_last) : last(query0);
+        if (both) return {min(first_key, second_first), max(last_key, second_last)};
+        return {first(query0), last(query0)};
     }
     // Whether one of so many rows from row0 on looks at one of so many from column0 on.
     __device__ __forceinline__ bool meets(int row0, int rows, int column0, int columns) const {
@@ -90,3 +101,37 @@ __device__ __forceinline__ void finish_query(int query, float positive, float re
     log_sums[query] = positive + loss;
     positive_weights[query] = -1.0f / (1.0f + expf(lead));
 }
+
+// Where a forward pass writes. One split of the keys finishes its queries; several leave what they know in
+// partials[split][2][queries], largest logits and sums, and the logit of a positive where one of them finds it, for
+// combine_splits.
+struct Results {
+    float* losses;
+    float* log_sums;
+    float* positive_weights;
+    float* partials;
+    float* positive_logits;
+
+    // Of the block's split, whose keys are `keys` and sum up to `others` for this query; positive_logit is read where
+    // the positive is one of them.
+    __device__ __forceinline__ void put(int query, int queries, int positive, const LogSum& others, Range keys,
+                                        const float& positive_logit, int excluded) const {
+        if (gridDim.y > 1) {
+            float* part = partials + u64(blockIdx.y) * 2 * u64(queries) + u64(query);
+            part[0] = others.largest;
+            part[queries] = others.sum;
+            if (keys.has(positive)) positive_logits[query] = positive_logit;
+        } else {
+            finish(query, positive, others, positive_logit, excluded);
+        }
+    }
+    __device__ __forceinline__ void finish(int query, int positive, const LogSum& others, const float& positive_logit,
+                                           int excluded) const {
+        float rest = others.value();
+        if (positive == NO_POSITIVE) {
+            log_sums[query] = rest;
+        } else {
+            finish_query(query, positive_logit, rest, excluded, losses, log_sums, positive_weights);
+        }
+    }
+};

@@ -22,15 +22,17 @@ struct Running {
         float top = largest;
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) top = fmaxf(top, similarities[i]);
-        // Without any, differences are −∞ all the same.
-        float shift = top == Max::identity() ? 0.0f : top * scale;
-        sum *= exp2_fast(largest * scale - shift);
+        // Without any, differences are −∞ all the same. Both products are rounded before they are compared: where the
+        // largest stays, the factor must be 1, and a fused difference would be the rounding error of the product, once
+        // for every tile.
+        float shift = top == Max::identity() ? 0.0f : __fmul_rn(top, scale);
+        sum *= exp2_fast(__fmul_rn(largest, scale) - shift);
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) sum += exp2_fast(similarities[i] * scale - shift);
         largest = top;
     }
     __device__ __forceinline__ LogSum logits(float inverse_temperature) const {
-        return {largest * inverse_temperature, sum};
+        return {__fmul_rn(largest, inverse_temperature), sum};
     }
 };
 
@@ -97,10 +99,9 @@ __device__ __forceinline__ LogSum of_four_lanes(LogSum own) {
     return own;
 }
 
-// One block for ROWS queries.
+// One block for ROWS queries (grid.x) and a split of their keys (grid.y).
 template <int ROWS>
-__device__ __forceinline__ void forward(const Loss& loss, const unsigned* positives, float* losses, float* log_sums,
-                                        float* positive_weights) {
+__device__ __forceinline__ void forward(const Loss& loss, const unsigned* positives, const Results& results) {
     using Of = Queries<ROWS>;
     SHARED_MEMORY(Memory<ROWS>, memory);
     __shared__ float positive_logits[ROWS];
@@ -120,7 +121,8 @@ __device__ __forceinline__ void forward(const Loss& loss, const unsigned* positi
         queries.look_at(loss, tile, row0 + place.row, column0 + place.column, plain, positive_logits + place.row);
     };
     auto next = [](int column) { return column; };
-    walk(loss, *memory, row0, last, look.first_of(row0, ROWS), look.last_of(row0, ROWS), next, visit);
+    Range keys = look.keys_of(row0, ROWS).split(int(blockIdx.y), int(gridDim.y), COLUMNS);
+    walk(loss, *memory, row0, last, keys.first, keys.last, next, visit);
 
     LogSum rest[4];
     bool first_half = place.column == 0, writes = lane_index() % 4 == 0;
@@ -136,12 +138,7 @@ __device__ __forceinline__ void forward(const Loss& loss, const unsigned* positi
         int row = place.row + 8 * half + lane_index() / 4, query = row0 + row;
         if (query >= look.queries) continue;
         if (Place<ROWS>::PARTS == 1) rest[half] = LogSum::combine(rest[half], of_second_half[row]);
-        float others = rest[half].value();
-        if (queries.positive[half] == NO_POSITIVE) {
-            log_sums[query] = others;
-        } else {
-            finish_query(query, positive_logits[row], others, loss.excluded, losses, log_sums, positive_weights);
-        }
+        results.put(query, look.queries, queries.positive[half], rest[half], keys, positive_logits[row], loss.excluded);
     }
 }
 
@@ -285,7 +282,8 @@ struct Gradient : Tile<CHUNK> {
     }
 };
 
-// One block for ROWS rows (grid.x) and 128 components (grid.y). With ROWS = 128 there is one chunk.
+// One block for ROWS rows (grid.x), 128 components (grid.y) and a split of all rows (grid.z), whose part of the
+// gradient is grad[split]. With ROWS = 128 there is one chunk.
 template <int ROWS>
 __device__ __forceinline__ void backward(const Loss& loss, const Outcomes& outcomes, float* grad, int trained, int dim) {
     SHARED_MEMORY(Memory<ROWS>, memory);
@@ -294,8 +292,9 @@ __device__ __forceinline__ void backward(const Loss& loss, const Outcomes& outco
     Place<ROWS> place;
     Gradient sums;
     Tile<PART> tile;
+    Range all = {0, loss.rows}, own = all.split(int(blockIdx.z), int(gridDim.z), COLUMNS);
     auto next = [&](int column) {
-        while (column < loss.rows && !look.meets(row0, ROWS, column, COLUMNS) &&
+        while (column < own.last && !look.meets(row0, ROWS, column, COLUMNS) &&
                !look.meets(column, COLUMNS, row0, ROWS)) {
             column += COLUMNS;
         }
@@ -312,7 +311,7 @@ __device__ __forceinline__ void backward(const Loss& loss, const Outcomes& outco
         if (lane_index() == 0) memory->has_positives[to][warp_index()] = any;
     };
     if (thread < ROWS) Fact::fetch(loss, outcomes, row0 + thread).put(loss, memory->of_rows, thread);
-    int first = next(0);
+    int first = next(own.first);
     put_columns(Fact::fetch(loss, outcomes, first + thread), 0);
     auto visit = [&](const Panel<ROWS>& rows, const Panel<COLUMNS>& columns, int column0, int chunk, int following) {
         int now = tiles % 2;
@@ -335,7 +334,7 @@ __device__ __forceinline__ void backward(const Loss& loss, const Outcomes& outco
         put_columns(fact, now ^ 1);
         ++tiles;
     };
-    walk(loss, *memory, row0, own_chunk, first, loss.rows, next, visit);
+    walk(loss, *memory, row0, own_chunk, first, own.last, next, visit);
 
     if (Place<ROWS>::PARTS == 1) {
         // The second half of the columns is added to the first, through memory that nobody reads any more.
@@ -348,6 +347,7 @@ __device__ __forceinline__ void backward(const Loss& loss, const Outcomes& outco
         if (gives) return;
         sums.each([&](int, int, int, float& sum) { sum += of_second_half[at], at += WARP_SIZE; });
     }
+    grad += u64(blockIdx.z) * u64(trained) * u64(dim);
     sums.each([&](int, int row_of_warp, int column, float& sum) {
         int row = row0 + place.row + row_of_warp, component = CHUNK * own_chunk + column;
         if (row < trained && component < dim) grad[u64(row) * u64(dim) + u64(component)] = sum;

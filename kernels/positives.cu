@@ -7,16 +7,28 @@
 #include "common.cuh"
 #include "contrastive.cuh"
 
-// sums[class] = Σ of the unit rows members[starts[class]] .. members[starts[class + 1] − 1], in double precision.
-// One block for a class.
-extern "C" __global__ void class_sums(const float* unit, const unsigned* members, const unsigned* starts, float* sums,
-                                      int dim) {
-    int number = int(blockIdx.x);
-    int first = int(starts[number]), last = int(starts[number + 1]);
+// partials[piece] = Σ of the unit rows members[starts[piece]] .. members[starts[piece + 1] − 1], in double precision.
+// One block for a piece of a class, so that large classes do not wait for one.
+extern "C" __global__ void sum_pieces(const float* unit, const unsigned* members, const unsigned* starts,
+                                      double* partials, int dim) {
+    int piece = int(blockIdx.x);
+    int first = int(starts[piece]), last = int(starts[piece + 1]);
     for (int d = int(threadIdx.x); d < dim; d += int(blockDim.x)) {
         double sum = 0.0;
         for (int i = first; i < last; ++i) sum += double(unit[u64(members[i]) * u64(dim) + u64(d)]);
-        sums[u64(number) * u64(dim) + u64(d)] = float(sum);
+        partials[u64(piece) * u64(dim) + u64(d)] = sum;
+    }
+}
+
+// sums[class] = Σ partials[pieces[class]] .. partials[pieces[class + 1] − 1], in their order. One thread an element.
+extern "C" __global__ void class_sums(const double* partials, const unsigned* pieces, float* sums, int dim, u64 n) {
+    for (u64 i = thread_number(); i < n; i += thread_count()) {
+        u64 number = i / u64(dim), d = i % u64(dim);
+        double sum = 0.0;
+        for (unsigned piece = pieces[number]; piece < pieces[number + 1]; ++piece) {
+            sum += partials[u64(piece) * u64(dim) + d];
+        }
+        sums[i] = float(sum);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cuda::Cuda;
 #[cfg(feature = "emulator")]
-use crate::emulator::Emulator;
+use crate::emulator::{Build, Emulator};
 use crate::launch::Launch;
 use crate::{Args, Buffer, DeviceError, Kernel, Source, Span};
 pub use graph::{Event, Graph};
@@ -62,8 +62,7 @@ impl Device {
     /// When there is no C++ compiler, or with `VIEWMAKER_EMULATOR=off` in the environment.
     #[cfg(feature = "emulator")]
     pub fn emulated() -> Result<Self, DeviceError> {
-        let emulator = Emulator::new(false)?;
-        Ok(Self::new(Backend::Emulated(Arc::new(emulator))))
+        Self::emulator(Build::Plain)
     }
 
     /// [`emulated`](Self::emulated), and every access of a kernel to memory is looked at: a launch fails
@@ -75,13 +74,28 @@ impl Device {
     /// As [`emulated`](Self::emulated).
     #[cfg(feature = "emulator")]
     pub fn checked() -> Result<Self, DeviceError> {
-        let emulator = Emulator::new(true)?;
+        Self::emulator(Build::Checked)
+    }
+
+    /// [`emulated`](Self::emulated), with a product and the sum behind it rounded once wherever the compiler finds
+    /// the two, as the compilers for cards have it: a kernel that takes two roundings for granted shows here.
+    ///
+    /// # Errors
+    /// When there is no C++ compiler, and `NoFusion`.
+    #[cfg(feature = "emulator")]
+    pub fn contracted() -> Result<Self, DeviceError> {
+        Self::emulator(Build::Contracted)
+    }
+
+    #[cfg(feature = "emulator")]
+    fn emulator(build: Build) -> Result<Self, DeviceError> {
+        let emulator = Emulator::new(build)?;
         Ok(Self::new(Backend::Emulated(Arc::new(emulator))))
     }
 
     /// What tests run on: the emulator, and the first card. What is missing is printed with its reason.
-    /// With `VIEWMAKER_EMULATOR=checked` in the environment the emulator is the checking one, with `off`
-    /// there is none.
+    /// `VIEWMAKER_EMULATOR=checked` or `=contracted` in the environment names another emulator, with `off` there
+    /// is none.
     ///
     /// # Panics
     /// With `VIEWMAKER_TESTS_NEED_CARD=1` in the environment, when the card cannot be had: a test that was
@@ -89,9 +103,10 @@ impl Device {
     #[cfg(feature = "emulator")]
     pub fn present() -> Vec<Self> {
         let is = |name, value| std::env::var_os(name).is_some_and(|word| word == value);
-        let emulated = match is(EMULATOR, "checked") {
-            true => Self::checked(),
-            false => Self::emulated(),
+        let emulated = match std::env::var(EMULATOR).as_deref() {
+            Ok("checked") => Self::checked(),
+            Ok("contracted") => Self::contracted(),
+            _ => Self::emulated(),
         };
         let card = Self::cuda(0);
         if let (Err(reason), true) = (&card, is(NEED_CARD, "1")) {

@@ -103,6 +103,12 @@ pub enum DeviceError {
         /// Names of programs.
         tried: String,
     },
+    /// The emulator cannot do what cards do to products and sums.
+    #[error(
+        "no contracting emulator: this processor has no instruction for a product and a sum; run it \
+         on one with FMA"
+    )]
+    NoFusion,
 }
 
 fn mebibytes(bytes: usize) -> usize {

@@ -44,13 +44,49 @@ const CHECKED: &[&str] = &[
     "-fsanitize=thread,alignment,bounds,shift,signed-integer-overflow,integer-divide-by-zero",
 ];
 
+/// What the compiler adds to round a product and the sum behind it only once, as those for cards do.
+const CONTRACTED: &[&str] = &[
+    "-DVIEWMAKER_CONTRACTED",
+    "-ffp-contract=fast",
+    #[cfg(target_arch = "x86_64")]
+    "-mfma",
+];
+
+/// What kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// Every operation is rounded.
+    Plain,
+    /// The same, and every access is looked at.
+    Checked,
+    /// Products and sums become one operation wherever the compiler finds them.
+    Contracted,
+}
+
+impl Build {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &[],
+            Self::Checked => CHECKED,
+            Self::Contracted => CONTRACTED,
+        }
+    }
+}
+
+/// Whether this processor has an instruction for a product and a sum.
+fn fuses() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
+}
+
 /// The system's C++ compiler.
 pub struct Compiler {
     program: OsString,
     version: String,
     options: Vec<&'static str>,
-    /// Whether what it compiles looks at every access.
-    pub(super) checked: bool,
+    pub(super) build: Build,
 }
 
 impl Compiler {
@@ -59,15 +95,14 @@ impl Compiler {
     /// # Errors
     /// `NoCompiler` when none of them answers.
     pub fn find() -> Result<Self, DeviceError> {
-        Self::with(&[], false)
+        Self::with(Build::Plain)
     }
 
-    /// The same, for kernels whose every access is looked at.
-    pub(super) fn find_checking() -> Result<Self, DeviceError> {
-        Self::with(CHECKED, true)
-    }
-
-    fn with(more: &'static [&'static str], checked: bool) -> Result<Self, DeviceError> {
+    /// The same, for one of the builds.
+    pub(super) fn with(build: Build) -> Result<Self, DeviceError> {
+        if build == Build::Contracted && !fuses() {
+            return Err(DeviceError::NoFusion);
+        }
         let named = std::env::var_os("CXX").filter(|name| !name.is_empty());
         let usual = ["c++", "g++", "clang++"].map(OsString::from);
         let candidates: Vec<OsString> = named.into_iter().chain(usual).collect();
@@ -76,8 +111,8 @@ impl Compiler {
                 return Ok(Self {
                     program: program.clone(),
                     version,
-                    options: [OPTIONS, more].concat(),
-                    checked,
+                    options: [OPTIONS, build.options()].concat(),
+                    build,
                 });
             }
         }
@@ -106,7 +141,7 @@ impl Compiler {
         if !place.exists() {
             self.build(&text, &place).map_err(error)?;
         }
-        Library::load(&place, self.checked).map_err(|e| {
+        Library::load(&place, self.build == Build::Checked).map_err(|e| {
             let why = e
                 .source()
                 .map_or_else(|| e.to_string(), ToString::to_string);

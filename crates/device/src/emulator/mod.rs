@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::device::EMULATOR;
 use crate::launch::{Argument, Launch};
 use crate::{Args, DeviceError, Kernel, Span};
+pub(crate) use library::Build;
 use library::Range;
 pub use library::{Compiler, Function, Library};
 
@@ -34,27 +35,24 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// `checked`: looks at every access of a kernel, on one thread and many times slower.
-    pub(crate) fn new(checked: bool) -> Result<Self, DeviceError> {
+    /// One that checks executes kernels on one thread and is many times slower.
+    pub(crate) fn new(build: Build) -> Result<Self, DeviceError> {
         // Asked here and not of `Compiler`, which the stand-in for a driver uses as well.
         if std::env::var_os(EMULATOR).is_some_and(|word| word == "off") {
             return Err(DeviceError::EmulatorOff);
         }
-        let compiler = match checked {
-            true => Compiler::find_checking()?,
-            false => Compiler::find()?,
-        };
         Ok(Self {
-            compiler,
+            compiler: Compiler::with(build)?,
             libraries: Mutex::default(),
             memory: Mutex::default(),
         })
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        match self.compiler.checked {
-            true => "checking emulator",
-            false => "emulator",
+        match self.compiler.build {
+            Build::Plain => "emulator",
+            Build::Checked => "checking emulator",
+            Build::Contracted => "contracting emulator",
         }
     }
 

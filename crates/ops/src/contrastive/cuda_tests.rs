@@ -1,6 +1,6 @@
 //! The kernels of devices against the reference, on every device that is there.
 
-use super::device::Block;
+use super::device::{Block, Blocks, Cut};
 use super::tests::{embeddings, error, family, hostile, wide};
 use super::*;
 use viewmaker_device::{Device, DeviceError, Span};
@@ -8,17 +8,29 @@ use viewmaker_device::{Device, DeviceError, Span};
 /// Kernels that compute a loss.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernels {
-    version: Version,
-    /// Used by the third version.
-    block: Block,
+    pub(super) version: Version,
+    pub(super) cut: Cut,
 }
 
-/// All that the device can execute for rows of `dim` components; what it cannot is said.
-pub(super) fn kernels(device: &Device, dim: usize) -> impl Iterator<Item = Kernels> {
-    let blocks = |version| match version {
-        Version::V1 | Version::V2 => &[Block::Narrow][..],
-        Version::V3 => &[Block::Narrow, Block::Wide],
-    };
+impl Kernels {
+    /// Of `version`, cut alike in both passes.
+    pub(super) fn new(version: Version, block: Block, splits: usize) -> Self {
+        let blocks = Blocks { block, splits };
+        let cut = Cut {
+            forward: blocks,
+            backward: blocks,
+        };
+        Self { version, cut }
+    }
+
+    /// `contrast` with these kernels.
+    fn on_device(self, contrast: &Contrast, device: &Device) -> Result<OnDevice, DeviceError> {
+        OnDevice::cut_as(contrast.clone(), device, self.version, self.cut)
+    }
+}
+
+/// The versions that the device can execute; what it cannot is said.
+pub(super) fn versions(device: &Device) -> impl Iterator<Item = Version> {
     let runs = |version: &Version| {
         let runs = version.runs_on(device);
         if !runs {
@@ -27,14 +39,23 @@ pub(super) fn kernels(device: &Device, dim: usize) -> impl Iterator<Item = Kerne
         }
         runs
     };
-    let all = Version::ALL.into_iter().filter(runs);
-    let all: Vec<Kernels> = all
+    Version::ALL.into_iter().filter(runs)
+}
+
+/// All that the device can execute for rows of `dim` components, in blocks of either size, and in three splits, some
+/// of which have nothing to do where there are fewer tiles.
+pub(super) fn kernels(device: &Device, dim: usize) -> impl Iterator<Item = Kernels> {
+    let cuts = |version| match version {
+        Version::V1 => &[(Block::Narrow, 1)][..],
+        Version::V2 => &[(Block::Narrow, 1), (Block::Narrow, 3)],
+        Version::V3 => &[(Block::Narrow, 1), (Block::Narrow, 3), (Block::Wide, 1)],
+    };
+    let all: Vec<Kernels> = versions(device)
         .flat_map(|version| {
-            blocks(version)
-                .iter()
-                .map(move |&block| Kernels { version, block })
+            let cuts = cuts(version).iter();
+            cuts.map(move |&(block, splits)| Kernels::new(version, block, splits))
         })
-        .filter(|kernels| kernels.block.serves(dim))
+        .filter(|kernels| kernels.cut.forward.block.serves(dim))
         .collect();
     all.into_iter()
 }
@@ -48,12 +69,12 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn is_finite(&self) -> bool {
+    pub(super) fn is_finite(&self) -> bool {
         let all = self.gradient.iter().chain(&self.of_scale);
         self.loss.is_finite() && all.into_iter().all(|x| x.is_finite())
     }
 
-    fn bits(&self) -> Vec<u32> {
+    pub(super) fn bits(&self) -> Vec<u32> {
         let all = self.gradient.iter().chain(&self.of_scale);
         all.chain([&self.loss]).map(|x| x.to_bits()).collect()
     }
@@ -69,8 +90,7 @@ pub(super) fn compute(
     loss_grad: f32,
 ) -> Found {
     let run = || -> Result<Found, DeviceError> {
-        let on_device = OnDevice::new(contrast.clone(), device, kernels.version)?;
-        let on_device = on_device.in_blocks(kernels.block);
+        let on_device = kernels.on_device(contrast, device)?;
         let input = device.alloc(z.len())?.all();
         device.upload(&input, z)?;
         let full_of_nan = |len| {
@@ -101,6 +121,20 @@ pub(super) fn compute(
             found.of_scale = Some(read(&of_scale)?[0]);
         }
         Ok(found)
+    };
+    run().unwrap_or_else(|error| panic!("{device:?} {kernels:?}: {error}"))
+}
+
+/// The loss on `device`.
+fn forward(device: &Device, kernels: Kernels, contrast: &Contrast, z: &[f32]) -> f32 {
+    let run = || -> Result<f32, DeviceError> {
+        let on_device = kernels.on_device(contrast, device)?;
+        let (input, loss) = (device.alloc(z.len())?.all(), device.alloc(1)?.all());
+        device.upload(&input, z)?;
+        on_device.forward(&input, &loss)?;
+        let mut found = [f32::NAN];
+        device.download(&loss, &mut found)?;
+        Ok(found[0])
     };
     run().unwrap_or_else(|error| panic!("{device:?} {kernels:?}: {error}"))
 }
@@ -200,6 +234,44 @@ fn tensor_cores_agree_on_rows_that_they_hold_exactly() {
                         assert!(off < 8e-3, "{case}: gradient off by {off:e}");
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A running maximum that stays must not touch the sum, however many tiles pass by: on cards the difference of two
+/// equal products is no zero when one of them is fused with it.
+#[test]
+fn sums_of_many_tiles_do_not_drift() {
+    let devices = [
+        ("contracting emulator", Device::contracted()),
+        ("CUDA", Device::cuda(0)),
+    ];
+    for (name, device) in devices {
+        let device = match device {
+            Ok(device) => device,
+            Err(reason) => {
+                println!("skipped on {name}: {reason}");
+                continue;
+            }
+        };
+        // Rows of ±1/4, which bfloat16 holds, with nothing in common: the sum of the keys is the denominator.
+        let (queries, queue, dim) = (3, 8192, 16);
+        let rows = 2 * queries + queue;
+        let z = embeddings(rows, dim, 5);
+        let z: Vec<f32> = z[..rows * dim].iter().map(|x| x.signum()).collect();
+        for t in [1e-4, 1e-3, 0.01] {
+            let contrast = Contrast::moco(queries, queue, dim, t).expect("a valid loss");
+            let want = reference_loss(&contrast, &wide(&z));
+            for kernels in kernels(&device, dim).filter(|k| k.cut.forward.splits == 1) {
+                let found = forward(&device, kernels, &contrast, &z);
+                let off = (f64::from(found) - want).abs();
+                // A few roundings of logits of up to 1/t.
+                let allowed = 1e-6 + 2e-7 / f64::from(t);
+                assert!(
+                    off < allowed,
+                    "{device:?} {kernels:?} t={t}: loss off by {off:e}"
+                );
             }
         }
     }

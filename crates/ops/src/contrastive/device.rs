@@ -2,10 +2,16 @@
 
 mod apart;
 mod blocks;
+mod splits;
+mod version;
 
 use super::{Contrast, Excluded, Positives};
 use apart::{Apart, Outcome};
-pub(super) use blocks::Block;
+pub(super) use blocks::Cut;
+#[cfg(test)]
+pub(super) use blocks::{Block, Blocks};
+use splits::Splits;
+pub use version::Version;
 use viewmaker_device::source::CONTRASTIVE;
 use viewmaker_device::{Args, Buffer, Device, DeviceError, Kernel, Launch, Span};
 
@@ -25,39 +31,15 @@ const TILE: usize = 64;
 const WIDTH: usize = 128;
 /// The kernels' mark of a query whose positives do not meet it in a tile.
 const NO_POSITIVE: u32 = u32::MAX;
-/// Oldest compute capability whose tensor cores multiply bfloat16.
-const TENSOR_CORES: (i32, i32) = (8, 0);
 
-/// Which of the kernels computes a loss; a later one is faster and is tested against the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// One block a row: plain enough to be read at once.
-    V1,
-    /// Tiles of 64 × 64 similarities.
-    V2,
-    /// The same on tensor cores: products of bfloat16, sums in single precision. The embeddings are
-    /// rounded to 8 bits, so that a logit is off by up to 0.004/t; from compute capability 8.0 on.
-    V3,
-}
-
-impl Version {
-    /// Every version, the plainest first.
-    pub const ALL: [Self; 3] = [Self::V1, Self::V2, Self::V3];
-
-    /// Whether `device` can execute it. The emulator can.
-    pub fn runs_on(self, device: &Device) -> bool {
-        let able = |capability| self != Self::V3 || capability >= TENSOR_CORES;
-        device.capability().is_none_or(able)
-    }
-}
-
-/// A loss on a device: its geometry, and memory of O(rows · dim) for what a pass leaves behind.
+/// A loss on a device: its geometry, and memory of O(rows · dim) for what a pass leaves behind; of few trained rows at
+/// most 16,896 · dim words more for parts of their gradient.
 #[derive(Debug)]
 pub struct OnDevice {
     contrast: Contrast,
     version: Version,
-    /// What [`Version::V3`] computes in.
-    block: Block,
+    cut: Cut,
+    splits: Splits,
     device: Device,
     apart: Option<Apart>,
     positives: Buffer,
@@ -81,6 +63,21 @@ impl OnDevice {
     /// # Panics
     /// When the version does not [run on](Version::runs_on) the device.
     pub fn new(contrast: Contrast, device: &Device, version: Version) -> Result<Self, DeviceError> {
+        let cut = Cut::of(&contrast, version);
+        Self::cut_as(contrast, device, version, cut)
+    }
+
+    /// The same with kernels cut as the caller likes; the first version cannot be cut.
+    pub(super) fn cut_as(
+        contrast: Contrast,
+        device: &Device,
+        version: Version,
+        cut: Cut,
+    ) -> Result<Self, DeviceError> {
+        for blocks in [cut.forward, cut.backward] {
+            assert!(blocks.block.serves(contrast.dim), "{cut:?}");
+            assert!(version != Version::V1 || blocks.splits == 1, "{cut:?}");
+        }
         assert!(version.runs_on(device), "{version:?} on {}", device.name());
         let (rows, queries) = (contrast.rows, contrast.queries());
         let halves = match version {
@@ -108,17 +105,11 @@ impl OnDevice {
             scale_terms: device.alloc(scale_terms)?,
             device: device.clone(),
             version,
-            block: Block::of(&contrast),
+            cut,
+            splits: Splits::new(cut, &contrast, device)?,
             apart: Apart::of(&contrast, device)?,
             contrast,
         })
-    }
-
-    /// The same in other blocks than [`Block::of`] chooses.
-    #[cfg(test)]
-    pub(super) fn in_blocks(self, block: Block) -> Self {
-        assert!(block.serves(self.contrast.dim), "{block:?}");
-        Self { block, ..self }
     }
 
     /// Writes the loss of `z` (`rows × dim`) to `loss`, one word, and keeps what [`Self::backward`]
@@ -133,20 +124,20 @@ impl OnDevice {
         let Contrast { rows, dim, .. } = self.contrast;
         assert_eq!(z.len(), rows * dim, "elements of z");
         assert_eq!(loss.len(), 1, "elements of loss");
-        let normalise = Args::new()
-            .span(z)
-            .span(&self.unit.all())
-            .span(&self.inverse_lengths.all())
-            .i32(rows as i32)
-            .i32(dim as i32);
+        self.unit_rows(z)?;
+        let outcome = self.outcome();
         let forward = Args::new()
             .span(&self.rows())
             .span(&self.positives.all())
-            .span(&self.losses.all())
-            .span(&self.log_sums.all())
-            .span(&self.positive_weights.all());
-        let queries = self.contrast.queries();
-        let blocks = queries.div_ceil(TILE) as u32;
+            .span(&outcome.losses)
+            .span(&outcome.log_sums)
+            .span(&outcome.positive_weights);
+        let tiled = |args: Args| {
+            args.span(&self.splits.partials.all())
+                .span(&self.splits.positive_logits.all())
+                .i32(rows as i32)
+        };
+        let (queries, blocks) = (self.contrast.queries(), self.cut.forward);
         let (kernel, launch, forward) = match self.version {
             Version::V1 => (
                 &FORWARD_V1,
@@ -155,38 +146,53 @@ impl OnDevice {
             ),
             Version::V2 => (
                 &FORWARD_V2,
-                Launch::linear(blocks, Launch::THREADS),
-                forward.i32(rows as i32).i32(dim as i32),
+                tiles([queries.div_ceil(TILE), blocks.splits, 1]),
+                tiled(forward).i32(dim as i32),
             ),
             Version::V3 => {
-                let (kernel, launch) = self.block.forward(queries, dim);
-                let forward = forward.i32(rows as i32).i32(words(dim) as i32);
-                (kernel, launch, forward)
+                let (kernel, launch) = blocks.forward(queries, dim);
+                (kernel, launch, tiled(forward).i32(words(dim) as i32))
             }
         };
+        // SAFETY: the list has the kernel's parameters in their order. The kernel reads rows × dim elements of
+        // unit or rows × words of the halves, and the rows that positives and keys name, which `Contrast` keeps
+        // below `rows`; it writes one element a query, and with several splits what `Splits` has memory for.
+        unsafe { self.device.launch(kernel, launch, self.settings(forward))? };
+        let (device, positives) = (&self.device, self.positives.all());
+        self.splits
+            .combine(device, &positives, &outcome, self.excluded())?;
+        if let Some(apart) = &self.apart {
+            apart.finish(device, &self.unit.all(), &outcome)?;
+        }
+        let (counted, offset) = (self.contrast.counted(), self.contrast.offset as f32);
+        self.mean(&self.losses.all(), counted, offset, loss)
+    }
+
+    /// Writes unit rows, as the kernels of this version read them, and the reciprocals of lengths.
+    fn unit_rows(&self, z: &Span) -> Result<(), DeviceError> {
+        let Contrast { rows, dim, .. } = self.contrast;
+        let normalise = Args::new()
+            .span(z)
+            .span(&self.unit.all())
+            .span(&self.inverse_lengths.all())
+            .i32(rows as i32)
+            .i32(dim as i32);
         let round = Args::new()
             .span(&self.unit.all())
             .span(&self.halves.all())
             .i32(rows as i32)
             .i32(dim as i32)
             .i32(words(dim) as i32);
-        // SAFETY: each list has the kernel's parameters in their order. The kernels read and write
-        // rows × dim elements of z and unit, rows × words of the halves, one element a row or query of
-        // the others, and the rows that positives and keys name, which `Contrast` keeps below `rows`.
+        // SAFETY: each list has the kernel's parameters in their order. The kernels read and write rows × dim
+        // elements of z and unit, rows × words of the halves, and one reciprocal a row.
         unsafe {
             let warps = Launch::over(32 * rows);
             self.device.launch(&NORMALISE, warps, normalise)?;
-            if !self.halves.is_empty() {
-                let launch = Launch::over(self.halves.len());
-                self.device.launch(&ROUND_ROWS, launch, round)?;
+            match self.halves.len() {
+                0 => Ok(()),
+                words => self.device.launch(&ROUND_ROWS, Launch::over(words), round),
             }
-            self.device.launch(kernel, launch, self.settings(forward))?;
         }
-        if let Some(apart) = &self.apart {
-            apart.finish(&self.device, &self.unit.all(), &self.outcome())?;
-        }
-        let (counted, offset) = (self.contrast.counted(), self.contrast.offset as f32);
-        self.mean(&self.losses.all(), counted, offset, loss)
     }
 
     /// Writes the gradient of the last [`Self::forward`] with respect to the trained rows of z, times
@@ -237,32 +243,31 @@ impl OnDevice {
             .span(&self.positives.all())
             .span(&self.log_sums.all())
             .span(&self.positive_weights.all())
-            .span(grad)
+            .span(&self.splits.gradient(grad))
             .i32(rows as i32)
             .i32(trained as i32)
             .i32(dim as i32);
-        let tiled = Launch {
-            grid: [trained.div_ceil(TILE) as u32, dim.div_ceil(WIDTH) as u32, 1],
-            ..Launch::linear(1, Launch::THREADS)
-        };
+        let blocks = self.cut.backward;
+        let grid = [trained.div_ceil(TILE), dim.div_ceil(WIDTH), blocks.splits];
         let (kernel, launch, backward) = match self.version {
             Version::V1 => {
                 let launch = Launch::linear(trained as u32, ROW_THREADS);
                 (&BACKWARD_V1, launch.with_shared(4 * dim as u32), backward)
             }
-            Version::V2 => (&BACKWARD_V2, tiled, backward),
+            Version::V2 => (&BACKWARD_V2, tiles(grid), backward),
             Version::V3 => {
-                let (kernel, launch) = self.block.backward(trained, dim);
+                let (kernel, launch) = blocks.backward(trained, dim);
                 (kernel, launch, backward.i32(words(dim) as i32))
             }
         };
         // SAFETY: the list has the kernel's parameters in their order; the kernel touches rows × dim
-        // elements of unit, trained × dim of grad, rows × words of the halves, and one element a query of
-        // the others.
+        // elements of unit, trained × dim of the gradient of every split, rows × words of the halves, and one
+        // element a query of the others.
         unsafe {
             self.device
                 .launch(kernel, launch, self.settings(backward))?;
         }
+        self.splits.add(&self.device, grad)?;
         match &self.apart {
             Some(apart) => {
                 let weights = self.positive_weights.all();
@@ -338,13 +343,17 @@ impl OnDevice {
         }
     }
 
-    /// The last eight parameters of forward and backward kernels.
-    fn settings(&self, args: Args) -> Args {
-        let excluded = match self.contrast.excluded {
+    /// The kernels' number for what queries do not look at.
+    const fn excluded(&self) -> i32 {
+        match self.contrast.excluded {
             Excluded::Nothing => 0,
             Excluded::Itself => 1,
             Excluded::ItselfAndPositive => 2,
-        };
+        }
+    }
+
+    /// The last eight parameters of forward and backward kernels.
+    fn settings(&self, args: Args) -> Args {
         let keys = |group: usize| {
             let group = self.contrast.groups.get(group);
             group.map_or(0..0, |group| group.keys.clone())
@@ -356,8 +365,16 @@ impl OnDevice {
             .i32(keys(0).end as i32)
             .i32(keys(1).start as i32)
             .i32(keys(1).end as i32)
-            .i32(excluded)
+            .i32(self.excluded())
             .f32(self.contrast.temperature.recip())
+    }
+}
+
+/// The launch of a kernel of the second version.
+fn tiles(grid: [usize; 3]) -> Launch {
+    Launch {
+        grid: grid.map(|side| side as u32),
+        ..Launch::linear(1, Launch::THREADS)
     }
 }
 

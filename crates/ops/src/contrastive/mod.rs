@@ -32,6 +32,8 @@ mod family_tests;
 #[cfg(test)]
 mod nan_tests;
 #[cfg(test)]
+mod split_tests;
+#[cfg(test)]
 mod tests;
 
 pub use device::{OnDevice, Version};

@@ -6,9 +6,13 @@ use crate::contrastive::positives::{Classes, Positives};
 use viewmaker_device::source::POSITIVES;
 use viewmaker_device::{Args, Buffer, Device, DeviceError, Kernel, Launch, Span};
 
+static SUM_PIECES: Kernel = Kernel::new(&POSITIVES, "sum_pieces");
 static CLASS_SUMS: Kernel = Kernel::new(&POSITIVES, "class_sums");
 static FINISH: Kernel = Kernel::new(&POSITIVES, "finish_positives");
 static ATTRACT: Kernel = Kernel::new(&POSITIVES, "attract");
+
+/// Members of a class that a block adds up.
+const PIECE: usize = 256;
 
 /// Where the kernels find the positives of a loss.
 #[derive(Debug)]
@@ -26,9 +30,13 @@ pub(super) struct Apart {
 /// Classes and the sums of their unit rows.
 #[derive(Debug)]
 struct Sums {
-    count: usize,
     members: Buffer,
+    /// Where every piece of a class begins in `members`, and the end of the last one.
     starts: Buffer,
+    /// The first piece of every class, and the end of the last one.
+    pieces: Buffer,
+    /// Sums of the pieces, in double precision.
+    partials: Buffer,
     sums: Buffer,
 }
 
@@ -132,37 +140,62 @@ impl Sums {
             .flatten()
             .map(|&m| m as u32)
             .collect();
-        let mut starts = vec![0];
-        for members in &classes.members {
-            starts.push(starts[starts.len() - 1] + members.len() as u32);
-        }
-        let count = classes.members.len();
+        let (starts, pieces) = pieces(&classes.members);
         let own = Self {
-            count,
             members: device.alloc(members.len())?,
             starts: device.alloc(starts.len())?,
-            sums: device.alloc(count * dim)?,
+            pieces: device.alloc(pieces.len())?,
+            partials: device.alloc(2 * (starts.len() - 1) * dim)?,
+            sums: device.alloc(classes.members.len() * dim)?,
         };
         device.upload_u32(&own.members.all(), &members)?;
         device.upload_u32(&own.starts.all(), &starts)?;
+        device.upload_u32(&own.pieces.all(), &pieces)?;
         Ok(own)
     }
 
     fn compute(&self, device: &Device, unit: &Span, dim: usize) -> Result<(), DeviceError> {
-        if self.count == 0 {
+        let pieces = self.starts.len() - 1;
+        if pieces == 0 {
             return Ok(());
         }
-        let sums = Args::new()
+        let partials = Args::new()
             .span(unit)
             .span(&self.members.all())
             .span(&self.starts.all())
-            .span(&self.sums.all())
+            .span(&self.partials.all())
             .i32(dim as i32);
-        let launch = Launch::linear(self.count as u32, ROW_THREADS);
-        // SAFETY: the list has the kernel's parameters in their order; a block reads two starts, the members
-        // between them, which are rows of z, and writes a row of dim sums.
-        unsafe { device.launch(&CLASS_SUMS, launch, sums) }
+        let sums = Args::new()
+            .span(&self.partials.all())
+            .span(&self.pieces.all())
+            .span(&self.sums.all())
+            .i32(dim as i32)
+            .u64(self.sums.len() as u64);
+        let launch = Launch::linear(pieces as u32, ROW_THREADS);
+        // SAFETY: the lists have the kernels' parameters in their order. A block of the first reads two starts and
+        // the members between them, which are rows of z, and writes dim sums of two words, at a multiple of their
+        // 8 bytes, as buffers begin at one. The second reads the pieces of every class, and writes classes × dim
+        // sums.
+        unsafe {
+            device.launch(&SUM_PIECES, launch, partials)?;
+            device.launch(&CLASS_SUMS, Launch::over(self.sums.len()), sums)
+        }
     }
+}
+
+/// Where the pieces of all classes begin among the members, and where the classes begin among the pieces; each with
+/// the end of the last one.
+fn pieces(classes: &[Vec<usize>]) -> (Vec<u32>, Vec<u32>) {
+    let (mut starts, mut first) = (vec![0], vec![0]);
+    let mut end = 0;
+    for members in classes {
+        for piece in members.chunks(PIECE) {
+            end += piece.len() as u32;
+            starts.push(end);
+        }
+        first.push(starts.len() as u32 - 1);
+    }
+    (starts, first)
 }
 
 /// The class of every row and one over the number of its other members.
@@ -175,4 +208,18 @@ fn of_classes(classes: &Classes) -> (Vec<u32>, Vec<f32>) {
         None => (NO_POSITIVE, 0.0),
     };
     classes.of_row.iter().map(row).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_classes_are_cut_into_pieces() {
+        let classes = [2, 256, 257, 600].map(|members| vec![0; members]);
+        let (starts, first) = pieces(&classes);
+        assert_eq!(starts, [0, 2, 258, 514, 515, 771, 1027, 1115]);
+        assert_eq!(first, [0, 1, 2, 4, 7]);
+        assert_eq!(pieces(&[]), (vec![0], vec![0]));
+    }
 }
