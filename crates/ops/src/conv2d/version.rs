@@ -86,6 +86,16 @@ impl Version {
         }
     }
 
+    /// Into how many phases in a row the gradient of an input is cut: positions that lie a stride apart have reached
+    /// the output through the same taps, a stride apart, too. The plain version goes through all taps of all
+    /// positions, which is (stride)² times the work, and is the measure of the others.
+    pub(super) const fn phases(self, stride: usize) -> usize {
+        match self {
+            Self::V1 => 1,
+            Self::V2 | Self::V2Tf32 | Self::V3Narrow | Self::V3Wide => stride,
+        }
+    }
+
     /// Blocks for a result of rows × columns, without those for fewer columns than a tile has.
     const fn tiles(self, rows: usize, columns: usize) -> usize {
         let across = columns / self.columns();
