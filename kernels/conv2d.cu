@@ -293,6 +293,19 @@ extern "C" __global__ void pack_weights(const float* weight, float* packed, int 
     }
 }
 
+// Elements of partial results of the weight gradient, in the order of memory: where one lies in each, and where its
+// weight does.
+struct Partial {
+    u64 from, weight;
+
+    __device__ __forceinline__ Partial(u64 at, int out_channels, int in_channels, int padded, int taps) {
+        int o = int(at % u64(out_channels)), k = int(at / u64(out_channels));
+        int i = k % in_channels, tap = k / in_channels;
+        from = (u64(tap) * u64(padded) + u64(i)) * u64(out_channels) + u64(o);
+        weight = (u64(o) * u64(in_channels) + u64(i)) * u64(taps) + u64(tap);
+    }
+};
+
 // weight[o][i][tap] += the sum of partials[z][tap, i][o] over z, in the order of z; `padded` channels i a tap.
 // One thread an element.
 extern "C" __global__ void add_partials(const float* partials, float* weight, int count, int out_channels,
@@ -300,12 +313,33 @@ extern "C" __global__ void add_partials(const float* partials, float* weight, in
     u64 size = u64(out_channels) * u64(in_channels) * u64(taps);
     u64 apart = u64(out_channels) * u64(padded) * u64(taps);
     for (u64 at = thread_number(); at < size; at += thread_count()) {
-        int o = int(at % u64(out_channels)), k = int(at / u64(out_channels));
-        int i = k % in_channels, tap = k / in_channels;
-        const float* from = partials + (u64(tap) * u64(padded) + u64(i)) * u64(out_channels) + u64(o);
+        Partial of(at, out_channels, in_channels, padded, taps);
         float sum = 0.0f;
-        for (int z = 0; z < count; ++z) sum += from[u64(z) * apart];
-        weight[(u64(o) * u64(in_channels) + u64(i)) * u64(taps) + u64(tap)] += sum;
+        for (int z = 0; z < count; ++z) sum += partials[of.from + u64(z) * apart];
+        weight[of.weight] += sum;
+    }
+}
+
+// The same for many partial results, of few weights: eight threads an element, each of every eighth partial result, and
+// their sums in order. Blocks of 32 × 8 threads take 32 elements.
+extern "C" __global__ void __launch_bounds__(256)
+    add_many_partials(const float* partials, float* weight, int count, int out_channels, int in_channels, int padded,
+                      int taps) {
+    __shared__ float sums[8][32];
+    int x = int(threadIdx.x) % 32, y = int(threadIdx.x) / 32;
+    u64 at = u64(blockIdx.x) * 32 + u64(x), size = u64(out_channels) * u64(in_channels) * u64(taps);
+    u64 apart = u64(out_channels) * u64(padded) * u64(taps);
+    Partial of(at, out_channels, in_channels, padded, taps);
+    float sum = 0.0f;
+    if (at < size) {
+#pragma unroll 4
+        for (int z = y; z < count; z += 8) sum += partials[of.from + u64(z) * apart];
+    }
+    sums[y][x] = sum;
+    __syncthreads();
+    if (y == 0 && at < size) {
+        for (int i = 1; i < 8; ++i) sum += sums[i][x];
+        weight[of.weight] += sum;
     }
 }
 

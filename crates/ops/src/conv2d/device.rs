@@ -13,12 +13,17 @@ use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::
 static PAD: Kernel = Kernel::new(&CONV2D, "pad_channels");
 static PACK: Kernel = Kernel::new(&CONV2D, "pack_weights");
 static ADD_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_partials");
+static ADD_MANY_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_many_partials");
 static FOLD: Kernel = Kernel::new(&CONV2D, "fold_reflection");
 static COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "column_sums");
 static ADD_COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "add_column_sums");
 
 /// Strides up to this one have no more phases than a grid has layers, 65,535; longer ones are computed without.
 const LONGEST_STRIDE: usize = 255;
+
+/// So many partial results are added by several threads an element: their elements are few, too few for a thread
+/// each to hide how long memory takes.
+const MANY_PARTIALS: usize = 16;
 
 /// A convolution on a device.
 #[derive(Clone, Copy, Debug)]
@@ -290,15 +295,32 @@ impl Convolution<'_> {
                     .launch(part.kernel, launch, self.gather(args, &from))?;
             }
         }
-        let sum = Args::new().span(&partials).span(weight_grad);
-        let sum = sum.i32(int(shares)).i32(int(g.output.c));
-        let sum = sum.i32(int(g.input.c)).i32(int(channels));
-        // SAFETY: the kernel reads the partial results and touches every weight's gradient.
-        unsafe {
-            let launch = Launch::over(g.weights());
-            let sum = sum.i32(int(g.kernel * g.kernel));
-            self.device.launch(&ADD_PARTIALS, launch, sum)
-        }
+        self.add_partials(&partials, (shares, channels), weight_grad)
+    }
+
+    /// Adds so many partial results, with so many channels of the input, to the gradient of the weights.
+    fn add_partials(
+        &self,
+        partials: &Span,
+        (shares, channels): (usize, usize),
+        weight_grad: &Span,
+    ) -> Result<(), DeviceError> {
+        let g = &self.geometry;
+        let args = Args::new().span(partials).span(weight_grad);
+        let args = args.i32(int(shares)).i32(int(g.output.c));
+        let args = args.i32(int(g.input.c)).i32(int(channels));
+        let args = args.i32(int(g.kernel * g.kernel));
+        let (kernel, launch) = match shares >= MANY_PARTIALS {
+            true => {
+                let blocks = g.weights().div_ceil(32) as u32;
+                let block = Launch::linear(1, Launch::THREADS);
+                let grid = [blocks, 1, 1];
+                (&ADD_MANY_PARTIALS, Launch { grid, ..block })
+            }
+            false => (&ADD_PARTIALS, Launch::over(g.weights())),
+        };
+        // SAFETY: the kernels read the partial results and touch every weight's gradient.
+        unsafe { self.device.launch(kernel, launch, args) }
     }
 
     /// Adds the gradient with respect to the bias.

@@ -291,6 +291,8 @@ pub fn cases() -> Vec<Case> {
         case(dims(3, 2, 7, 4), 16, 2, 5, Zero(0)),
         case(dims(9, 10, 12, 16), 16, 3, 2, Zero(0)),
         case(dims(1, 2, 301, 4), 6, 1, 300, Zero(0)),
+        // Twenty partial sums of a device's weight gradient.
+        case(dims(5, 32, 32, 3), 5, 3, 1, Zero(1)),
     ]
 }
 
