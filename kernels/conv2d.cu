@@ -72,6 +72,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_v3_any_32(const float* map, const float* weights, const float* bias, float* out, int out_channels,
+                       int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
+                       int kernel, int stride, int pad, int reflect) {
+    v3::map_to_map<32, false, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_v3_16(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                    int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                    int kernel, int stride, int pad, int reflect) {
@@ -145,6 +152,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
                                    int height, int width, int channels, int rows_height, int rows_width, int rows,
                                    int kernel, int stride, int pad, int reflect) {
     v3::map_to_map<64, false, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_input_gradient_v3_any_32(const float* map, const float* weights, float* out, int in_channels, int column0,
+                                      int height, int width, int channels, int rows_height, int rows_width, int rows,
+                                      int kernel, int stride, int pad, int reflect) {
+    v3::map_to_map<32, false, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 3)
