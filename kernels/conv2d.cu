@@ -21,7 +21,7 @@
 #include "patches.cuh"
 
 #define PATCHES(map) \
-    Patches { map, height, width, channels, rows_height, rows_width, rows, kernel, stride, pad, reflect }
+    Patches { map, height, width, channels, rows_height, rows_width, rows, kernel, kernel, stride, pad, pad, reflect }
 
 // out = convolution of `map` with packed weights [out_channels][tap, channel], plus bias unless null, from channel
 // `column0` of the output on.
@@ -29,35 +29,38 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_v1(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                 int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                 int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<64, v2::Simt<64>, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v2::map_to_map<64, v2::Simt<64>, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_v1_16(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                    int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                    int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<16, v2::Simt<16>, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v2::map_to_map<16, v2::Simt<16>, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_v2(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                 int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                 int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<64, v2::TensorCores<v2::Bf16, 64>, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v2::map_to_map<64, v2::TensorCores<v2::Bf16, 64>, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels,
+                                                                     column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_v2_tf32(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                      int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                      int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<64, v2::TensorCores<v2::Tf32, 64>, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v2::map_to_map<64, v2::TensorCores<v2::Tf32, 64>, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels,
+                                                                     column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_v2_tf32_16(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                         int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                         int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<16, v2::TensorCores<v2::Tf32, 16>, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v2::map_to_map<16, v2::TensorCores<v2::Tf32, 16>, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels,
+                                                                     column0);
 }
 
 // The third version: for any map (v3_any), and for those whose channels are a multiple of 16.
@@ -65,107 +68,125 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_v3_any(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                     int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                     int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<64, false, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v3::map_to_map<64, false, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_v3_any_32(const float* map, const float* weights, const float* bias, float* out, int out_channels,
+                       int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
+                       int kernel, int stride, int pad, int reflect) {
+    v3::map_to_map<32, false, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_v3_16(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                    int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                    int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<16, true, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v3::map_to_map<16, true, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_v3_32(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                    int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                    int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<32, true, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v3::map_to_map<32, true, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_v3_64(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                    int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                    int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<64, true, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v3::map_to_map<64, true, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_v3_128(const float* map, const float* weights, const float* bias, float* out, int out_channels,
                     int column0, int height, int width, int channels, int rows_height, int rows_width, int rows,
                     int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<128, true, false>(PATCHES(map), weights, bias, out, out_channels, column0);
+    v3::map_to_map<128, true, Look::FORWARD>(PATCHES(map), weights, bias, out, out_channels, column0);
 }
 
 // Gradient of the input: `map` is the gradient of the output, `rows_height` × `rows_width` are the
-// positions of the input, weights are packed [in_channels][tap, out_channel].
+// positions of the input, weights are packed [in_channels][tap, out_channel]. Tensor cores compute the phases of the
+// input apart (patches.cuh); the plain version has one, of every tap.
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_input_gradient_v1(const float* map, const float* weights, float* out, int in_channels, int column0,
                                int height, int width, int channels, int rows_height, int rows_width, int rows,
                                int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<64, v2::Simt<64>, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v2::map_to_map<64, v2::Simt<64>, Look::TRANSPOSED>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_input_gradient_v1_16(const float* map, const float* weights, float* out, int in_channels, int column0,
                                   int height, int width, int channels, int rows_height, int rows_width, int rows,
                                   int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<16, v2::Simt<16>, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v2::map_to_map<16, v2::Simt<16>, Look::TRANSPOSED>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_input_gradient_v2(const float* map, const float* weights, float* out, int in_channels, int column0,
                                int height, int width, int channels, int rows_height, int rows_width, int rows,
                                int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<64, v2::TensorCores<v2::Bf16, 64>, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v2::map_to_map<64, v2::TensorCores<v2::Bf16, 64>, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels,
+                                                                   column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_input_gradient_v2_tf32(const float* map, const float* weights, float* out, int in_channels,
                                     int column0, int height, int width, int channels, int rows_height,
                                     int rows_width, int rows, int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<64, v2::TensorCores<v2::Tf32, 64>, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v2::map_to_map<64, v2::TensorCores<v2::Tf32, 64>, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels,
+                                                                   column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     convolve_input_gradient_v2_tf32_16(const float* map, const float* weights, float* out, int in_channels,
                                        int column0, int height, int width, int channels, int rows_height,
                                        int rows_width, int rows, int kernel, int stride, int pad, int reflect) {
-    v2::map_to_map<16, v2::TensorCores<v2::Tf32, 16>, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v2::map_to_map<16, v2::TensorCores<v2::Tf32, 16>, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels,
+                                                                   column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_input_gradient_v3_any(const float* map, const float* weights, float* out, int in_channels, int column0,
                                    int height, int width, int channels, int rows_height, int rows_width, int rows,
                                    int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<64, false, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v3::map_to_map<64, false, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    convolve_input_gradient_v3_any_32(const float* map, const float* weights, float* out, int in_channels, int column0,
+                                      int height, int width, int channels, int rows_height, int rows_width, int rows,
+                                      int kernel, int stride, int pad, int reflect) {
+    v3::map_to_map<32, false, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
     convolve_input_gradient_v3_16(const float* map, const float* weights, float* out, int in_channels, int column0,
                                   int height, int width, int channels, int rows_height, int rows_width, int rows,
                                   int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<16, true, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v3::map_to_map<16, true, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_input_gradient_v3_32(const float* map, const float* weights, float* out, int in_channels, int column0,
                                   int height, int width, int channels, int rows_height, int rows_width, int rows,
                                   int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<32, true, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v3::map_to_map<32, true, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_input_gradient_v3_64(const float* map, const float* weights, float* out, int in_channels, int column0,
                                   int height, int width, int channels, int rows_height, int rows_width, int rows,
                                   int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<64, true, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v3::map_to_map<64, true, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     convolve_input_gradient_v3_128(const float* map, const float* weights, float* out, int in_channels, int column0,
                                    int height, int width, int channels, int rows_height, int rows_width, int rows,
                                    int kernel, int stride, int pad, int reflect) {
-    v3::map_to_map<128, true, true>(PATCHES(map), weights, nullptr, out, in_channels, column0);
+    v3::map_to_map<128, true, Look::PHASE>(PATCHES(map), weights, nullptr, out, in_channels, column0);
 }
 
 // partials[z] = the share of positions z · share … of the gradient of the weights, [tap, channel][out_channel].
@@ -266,19 +287,38 @@ extern "C" __global__ void pad_channels(const float* map, float* padded, int qua
 }
 
 // packed[o][tap, i] = weight[o][i][tap], or with `transposed` packed[i][tap, o]; `padded` channels a tap, zeros
-// behind the last one. One thread an element.
+// behind the last one. With more than one phase in a row, packed[phase][i][tap of the phase, o] (patches.cuh). One
+// thread an element.
 extern "C" __global__ void pack_weights(const float* weight, float* packed, int out_channels, int in_channels,
-                                        int taps, int padded, int transposed) {
+                                        int kernel, int phases, int padded, int transposed) {
     int inner = transposed != 0 ? out_channels : in_channels, outer = transposed != 0 ? in_channels : out_channels;
+    int taps = kernel * kernel;
     u64 count = u64(outer) * u64(taps) * u64(padded);
     for (u64 at = thread_number(); at < count; at += thread_count()) {
         int fast = int(at % u64(padded)), rest = int(at / u64(padded));
-        int tap = rest % taps, slow = rest / taps;
+        int tap = rest % taps, slow = rest / taps, y = tap / kernel, x = tap % kernel;
         int o = transposed != 0 ? fast : slow, i = transposed != 0 ? slow : fast;
+        int high = taps_of(kernel, phases, y % phases), wide = taps_of(kernel, phases, x % phases);
+        int before = taps_before(kernel, phases, y % phases) * kernel + high * taps_before(kernel, phases, x % phases);
+        int within = slow * high * wide + y / phases * wide + x / phases;
+        u64 to = u64(before) * u64(outer) + u64(within);
         u64 from = (u64(o) * u64(in_channels) + u64(i)) * u64(taps) + u64(tap);
-        packed[at] = fast < inner ? weight[from] : 0.0f;
+        packed[to * u64(padded) + u64(fast)] = fast < inner ? weight[from] : 0.0f;
     }
 }
+
+// Elements of partial results of the weight gradient, in the order of memory: where one lies in each, and where its
+// weight does.
+struct Partial {
+    u64 from, weight;
+
+    __device__ __forceinline__ Partial(u64 at, int out_channels, int in_channels, int padded, int taps) {
+        int o = int(at % u64(out_channels)), k = int(at / u64(out_channels));
+        int i = k % in_channels, tap = k / in_channels;
+        from = (u64(tap) * u64(padded) + u64(i)) * u64(out_channels) + u64(o);
+        weight = (u64(o) * u64(in_channels) + u64(i)) * u64(taps) + u64(tap);
+    }
+};
 
 // weight[o][i][tap] += the sum of partials[z][tap, i][o] over z, in the order of z; `padded` channels i a tap.
 // One thread an element.
@@ -287,12 +327,33 @@ extern "C" __global__ void add_partials(const float* partials, float* weight, in
     u64 size = u64(out_channels) * u64(in_channels) * u64(taps);
     u64 apart = u64(out_channels) * u64(padded) * u64(taps);
     for (u64 at = thread_number(); at < size; at += thread_count()) {
-        int o = int(at % u64(out_channels)), k = int(at / u64(out_channels));
-        int i = k % in_channels, tap = k / in_channels;
-        const float* from = partials + (u64(tap) * u64(padded) + u64(i)) * u64(out_channels) + u64(o);
+        Partial of(at, out_channels, in_channels, padded, taps);
         float sum = 0.0f;
-        for (int z = 0; z < count; ++z) sum += from[u64(z) * apart];
-        weight[(u64(o) * u64(in_channels) + u64(i)) * u64(taps) + u64(tap)] += sum;
+        for (int z = 0; z < count; ++z) sum += partials[of.from + u64(z) * apart];
+        weight[of.weight] += sum;
+    }
+}
+
+// The same for many partial results, of few weights: eight threads an element, each of every eighth partial result, and
+// their sums in order. Blocks of 32 × 8 threads take 32 elements.
+extern "C" __global__ void __launch_bounds__(256)
+    add_many_partials(const float* partials, float* weight, int count, int out_channels, int in_channels, int padded,
+                      int taps) {
+    __shared__ float sums[8][32];
+    int x = int(threadIdx.x) % 32, y = int(threadIdx.x) / 32;
+    u64 at = u64(blockIdx.x) * 32 + u64(x), size = u64(out_channels) * u64(in_channels) * u64(taps);
+    u64 apart = u64(out_channels) * u64(padded) * u64(taps);
+    Partial of(at, out_channels, in_channels, padded, taps);
+    float sum = 0.0f;
+    if (at < size) {
+#pragma unroll 4
+        for (int z = y; z < count; z += 8) sum += partials[of.from + u64(z) * apart];
+    }
+    sums[y][x] = sum;
+    __syncthreads();
+    if (y == 0 && at < size) {
+        for (int i = 1; i < 8; ++i) sum += sums[i][x];
+        weight[of.weight] += sum;
     }
 }
 

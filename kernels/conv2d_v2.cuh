@@ -20,7 +20,7 @@ struct Lines {
 };
 
 // Rows are positions, the depth is (tap, channel).
-template <bool TRANSPOSED>
+template <Look LOOK>
 struct PatchRows {
     using Share = Lines<ROWS>;
     Patches patches;
@@ -34,7 +34,7 @@ struct PatchRows {
     __device__ __forceinline__ void fetch(int depth) {
         Tap tap = tap_of(patches, depth + Share::depth());
 #pragma unroll
-        for (int j = 0; j < Share::EACH; ++j) value[j] = four<TRANSPOSED>(patches, at[j], tap);
+        for (int j = 0; j < Share::EACH; ++j) value[j] = four<LOOK>(patches, at[j], tap);
     }
     template <class Panel>
     __device__ __forceinline__ void put(Panel& to) const {
@@ -96,7 +96,7 @@ struct PatchColumns {
             for (int half = 0; half < 2; ++half) {
                 int row = depth + Share::depth(step) + half;
                 Position at = row < end ? position(patches, row) : Position{-1, 0, 0};
-                value[step][half] = four<false>(patches, at, tap);
+                value[step][half] = four<Look::FORWARD>(patches, at, tap);
             }
         }
     }
@@ -210,7 +210,8 @@ struct Simt {
             }
         }
     }
-    __device__ __forceinline__ void put(const Results& to) const {
+    template <class Order>
+    __device__ __forceinline__ void put(const Results<Order>& to) const {
 #pragma unroll
         for (int i = 0; i < TALL; ++i) to.put(row() + i % 4 + i / 4 * 64, column(), sum[i]);
     }
@@ -312,7 +313,8 @@ struct TensorCores {
             }
         }
     }
-    __device__ __forceinline__ void put(const Results& to) const {
+    template <class Order>
+    __device__ __forceinline__ void put(const Results<Order>& to) const {
         int pair = lane_index() % 4;
 #pragma unroll
         for (int i = 0; i < HEIGHT / 16; ++i) {
@@ -329,8 +331,8 @@ struct TensorCores {
 };
 
 // The tile a · bᵀ, whose depth goes from `first` to `last`. All threads of the block must call it.
-template <int WIDTH, class Math, class A, class B>
-__device__ __forceinline__ void product(A& a, B& b, int first, int last, const Results& to) {
+template <int WIDTH, class Math, class A, class B, class Order>
+__device__ __forceinline__ void product(A& a, B& b, int first, int last, const Results<Order>& to) {
     __shared__ typename Math::template Panel<ROWS> left;
     __shared__ typename Math::template Panel<WIDTH> right;
     Math math;
@@ -351,15 +353,22 @@ __device__ __forceinline__ void product(A& a, B& b, int first, int last, const R
 }
 
 // Rows are positions, columns are channels of the result; grid.x are tiles of rows, grid.y of columns from
-// `column0` on.
-template <int WIDTH, class Math, bool TRANSPOSED>
-__device__ __forceinline__ void map_to_map(const Patches& patches, const float* weights, const float* bias, float* out,
+// `column0` on, grid.z are phases.
+template <int WIDTH, class Math, Look LOOK>
+__device__ __forceinline__ void map_to_map(const Patches& all, const float* weights, const float* bias, float* out,
                                            int channels, int column0) {
+    typename Positions<LOOK>::Of positions(all);
+    const Patches& patches = positions.patches;
     int row0 = int(blockIdx.x) * ROWS, depth = patches.depth();
+    // As many blocks as the largest phase has tiles.
+    if (LOOK == Look::PHASE && row0 >= patches.rows) return;
     column0 += int(blockIdx.y) * WIDTH;
-    PatchRows<TRANSPOSED> a(patches, row0);
+    weights += u64(positions.before) * u64(channels) * u64(patches.channels);
+    PatchRows<LOOK> a(patches, row0);
     MatrixRows<WIDTH> b = {weights, column0, channels, depth, {}};
-    product<WIDTH, Math>(a, b, 0, depth, {out, bias, patches.rows, channels, row0, column0});
+    using Order = typename Positions<LOOK>::Of::Order;
+    Results<Order> to = {out, bias, patches.rows, channels, row0, column0, Order(all)};
+    product<WIDTH, Math>(a, b, 0, depth, to);
 }
 
 // Rows are (tap, channel), columns are channels of the output, `padded` in `grad`; block z sums positions
@@ -373,7 +382,8 @@ __device__ __forceinline__ void maps_to_weights(const Patches& patches, const fl
     PatchColumns a(patches, row0, last);
     MatrixColumns<WIDTH> b = {grad, column0, padded, last, {}};
     float* out = partials + u64(blockIdx.z) * u64(rows) * u64(channels);
-    product<WIDTH, Math>(a, b, first, last, {out, nullptr, rows, channels, row0, column0});
+    Results<InOrder> to = {out, nullptr, rows, channels, row0, column0, InOrder(patches)};
+    product<WIDTH, Math>(a, b, first, last, to);
 }
 
 }  // namespace v2

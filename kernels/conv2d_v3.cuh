@@ -113,7 +113,7 @@ struct AlongRows {
 // Operands: `fetch` takes this thread's share of the next step into registers; `begun` is the depth before it.
 
 // Rows are positions, the depth is (tap, channel).
-template <bool TRANSPOSED>
+template <Look LOOK>
 struct PatchRows {
     using Panel = AlongDepth<ROWS>;
     Patches patches;
@@ -129,14 +129,14 @@ struct PatchRows {
         for (int half = 0; half < 2; ++half) {
             Tap tap = tap_of(patches, begun + Panel::depth() + 16 * half);
 #pragma unroll
-            for (int j = 0; j < ROWS / 64; ++j) share.value[j][half] = four<TRANSPOSED>(patches, at[j], tap);
+            for (int j = 0; j < ROWS / 64; ++j) share.value[j][half] = four<LOOK>(patches, at[j], tap);
         }
         return share;
     }
 };
 
 // The same where half a step lies within one tap.
-template <bool TRANSPOSED>
+template <Look LOOK>
 struct TapRows {
     using Panel = AlongDepth<ROWS>;
     Patches patches;
@@ -151,7 +151,7 @@ struct TapRows {
     }
     __device__ __forceinline__ void look() {
 #pragma unroll
-        for (int j = 0; j < ROWS / 64; ++j) from[j] = place<TRANSPOSED>(patches, at[j], tap_y, tap_x);
+        for (int j = 0; j < ROWS / 64; ++j) from[j] = place<LOOK>(patches, at[j], tap_y, tap_x);
     }
     __device__ __forceinline__ Panel::Share fetch(int) {
         if (channel == patches.channels) next_tap();
@@ -179,24 +179,24 @@ struct TapRows {
     // Behind the last tap there may be half a step of zeros.
     __device__ __forceinline__ void next_tap() {
         channel = 0;
-        if (++tap_x == patches.kernel) {
+        if (++tap_x == patches.taps_x) {
             tap_x = 0;
             ++tap_y;
         }
         look();
-        if (tap_y < patches.kernel) return;
+        if (tap_y < patches.taps_y) return;
 #pragma unroll
         for (int j = 0; j < ROWS / 64; ++j) from[j] = -1;
     }
 };
 
-template <bool HALVES, bool TRANSPOSED>
+template <bool HALVES, Look LOOK>
 struct Rows {
-    using Of = PatchRows<TRANSPOSED>;
+    using Of = PatchRows<LOOK>;
 };
-template <bool TRANSPOSED>
-struct Rows<true, TRANSPOSED> {
-    using Of = TapRows<TRANSPOSED>;
+template <Look LOOK>
+struct Rows<true, LOOK> {
+    using Of = TapRows<LOOK>;
 };
 
 // Rows of a matrix whose columns, a multiple of 4, are the depth.
@@ -249,7 +249,7 @@ struct PatchColumns {
 #pragma unroll
         for (int j = 0; j < Panel::EACH; ++j) {
             bool there = begun + Panel::STRIDE * j < left;
-            int from = place<false>(patches, at, tap.y, tap.x);
+            int from = place<Look::FORWARD>(patches, at, tap.y, tap.x);
             u64 begin = u64(from) * u64(patches.channels) + u64(tap.channel);
             share.value[j] = four_if(there && from >= 0, patches.map + begin);
             advance();
@@ -332,7 +332,8 @@ struct Tile {
             }
         }
     }
-    __device__ __forceinline__ void put(const Results& to) const {
+    template <class Order>
+    __device__ __forceinline__ void put(const Results<Order>& to) const {
         int group = lane_index() / 4, pair = lane_index() % 4;
 #pragma unroll
         for (int j = 0; j < PART / 8; ++j) {
@@ -376,19 +377,27 @@ __device__ __forceinline__ void product(Sums& tile, typename A::Panel& left, typ
 }
 
 // Rows are positions, columns are channels of the result; grid.x are tiles of rows, grid.y of columns from
-// `column0` on. HALVES: the map's channels are a multiple of half a step.
-template <int WIDTH, bool HALVES, bool TRANSPOSED>
-__device__ __forceinline__ void map_to_map(const Patches& patches, const float* weights, const float* bias, float* out,
+// `column0` on, grid.z are phases. HALVES: the map's channels are a multiple of half a step.
+template <int WIDTH, bool HALVES, Look LOOK>
+__device__ __forceinline__ void map_to_map(const Patches& all, const float* weights, const float* bias, float* out,
                                            int channels, int column0) {
     __shared__ AlongDepth<ROWS> left;
     __shared__ AlongDepth<WIDTH> right;
+    typename Positions<LOOK>::Of positions(all);
+    const Patches& patches = positions.patches;
     int row0 = int(blockIdx.x) * ROWS, depth = patches.depth();
+    // As many blocks as the largest phase has tiles.
+    if (LOOK == Look::PHASE && row0 >= patches.rows) return;
     column0 += int(blockIdx.y) * WIDTH;
-    typename Rows<HALVES, TRANSPOSED>::Of a(patches, row0);
+    weights += u64(positions.before) * u64(channels) * u64(patches.channels);
+    typename Rows<HALVES, LOOK>::Of a(patches, row0);
     MatrixRows<WIDTH> b(weights, column0, channels, depth);
     Tile<WIDTH> tile;
-    product(tile, left, right, a, b, ceil_div(depth, DEPTH));
-    tile.put({out, bias, patches.rows, channels, row0, column0});
+    // Phases without taps are zero.
+    if (depth > 0) product(tile, left, right, a, b, ceil_div(depth, DEPTH));
+    using Order = typename Positions<LOOK>::Of::Order;
+    Results<Order> to = {out, bias, patches.rows, channels, row0, column0, Order(all)};
+    tile.put(to);
 }
 
 // Rows are (tap, channel), columns are channels of the output, `padded` in `grad`; block z sums positions
@@ -407,7 +416,8 @@ __device__ __forceinline__ void maps_to_weights(const Patches& patches, const fl
     MatrixColumns<WIDTH> b(grad, column0, padded, first, last);
     product(tile, left, right, a, b, ceil_div(last - first, DEPTH));
     float* out = partials + u64(blockIdx.z) * u64(rows) * u64(channels);
-    tile.put({out, nullptr, rows, channels, row0, column0});
+    Results<InOrder> to = {out, nullptr, rows, channels, row0, column0, InOrder(patches)};
+    tile.put(to);
 }
 
 }  // namespace v3

@@ -1,6 +1,9 @@
 //! Towers on every device that is there (the emulator on any machine, and the first card) against the
 //! same towers on the processor.
 
+#[path = "device_cases/agreement.rs"]
+mod agreement;
+
 use dfdx::prelude::*;
 use std::sync::Arc;
 use viewmaker_device::Device;
@@ -105,63 +108,6 @@ fn compare(what: &str, got: &[f32], want: &[f32], abs: f32, rel: f32) {
     let allowed = abs + rel * largest;
     println!("{what}: worst {worst:.2e}, allowed {allowed:.2e}, largest {largest:.2e}");
     assert!(worst <= allowed, "{what}: {worst} > {allowed}");
-}
-
-/// Networks for any device, and larger ones for a card.
-fn nets(device: &Device) -> Vec<Arc<Net>> {
-    let mut nets = vec![
-        viewmaker_net([3, 9, 11], |_| ()),
-        viewmaker_net([2, 12, 8], |c| {
-            c.frequency_domain = true;
-            c.clamp = true;
-        }),
-        viewmaker_net([1, 16, 16], |c| c.downsample_to = Some([8, 8])),
-        encoder_net("tiny", [3, 10, 10], Projection::MlpNorm),
-    ];
-    if is_card(device) {
-        nets.push(viewmaker_net([3, 32, 32], |c| c.widths = [32, 64, 128]));
-        nets.push(encoder_net(
-            "resnet18-small",
-            [3, 32, 32],
-            Projection::Linear,
-        ));
-        nets.push(encoder_net("resnet18", [1, 64, 64], Projection::Linear));
-    }
-    nets
-}
-
-#[test]
-fn cuda_networks_agree_with_the_processor() {
-    for device in Device::present() {
-        let machine = Machine::Device(device.clone(), Precision::F32);
-        for net in nets(&device) {
-            for (mode, wanted) in [
-                (Mode::Train, Wanted::Both),
-                (Mode::Eval, Wanted::Both),
-                (Mode::Train, Wanted::Inputs),
-                (Mode::Train, Wanted::Params),
-            ] {
-                let there = run(&tower(&net, &machine), 5, mode, wanted, 0);
-                let here = run(&tower(&net, &Machine::Cpu), 5, mode, wanted, 0);
-                let what = format!("{device:?} {} {mode:?} {wanted:?}", net.name());
-                compare(&format!("{what} output"), &there[0], &here[0], 1e-5, 2e-4);
-                compare(&format!("{what} state"), &there[3], &here[3], 1e-5, 1e-4);
-                // An argument of a rectifier within round-off of zero may fall on its other side,
-                // hence the wider tolerance for gradients. Some are exactly 0 (a bias before a
-                // normalisation) and come out as round-off of the others.
-                let largest = here[2].iter().fold(0.0f32, |m, g| m.max(g.abs()));
-                for param in net.params() {
-                    let what = format!("{what} gradient of {}", param.name);
-                    let [got, want] = [&there, &here].map(|r| &r[2][param.range()]);
-                    compare(&what, got, want, 1e-5 * largest, 5e-3);
-                }
-                let what_input = format!("{what} input gradient");
-                compare(&what_input, &there[1], &here[1], 1e-6, 5e-3);
-                let again = run(&tower(&net, &machine), 5, mode, wanted, 0);
-                assert_eq!(there, again, "{what}: the same bits in every run");
-            }
-        }
-    }
 }
 
 /// Loss and gradient of half the mean squared error.

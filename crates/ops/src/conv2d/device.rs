@@ -13,9 +13,17 @@ use viewmaker_device::{Args, Device, DeviceError, Kernel, Launch, Span, source::
 static PAD: Kernel = Kernel::new(&CONV2D, "pad_channels");
 static PACK: Kernel = Kernel::new(&CONV2D, "pack_weights");
 static ADD_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_partials");
+static ADD_MANY_PARTIALS: Kernel = Kernel::new(&CONV2D, "add_many_partials");
 static FOLD: Kernel = Kernel::new(&CONV2D, "fold_reflection");
 static COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "column_sums");
 static ADD_COLUMN_SUMS: Kernel = Kernel::new(&CONV2D, "add_column_sums");
+
+/// Strides up to this one have no more phases than a grid has layers, 65,535; longer ones are computed without.
+const LONGEST_STRIDE: usize = 255;
+
+/// So many partial results are added by several threads an element: their elements are few, too few for a thread
+/// each to hide how long memory takes.
+const MANY_PARTIALS: usize = 16;
 
 /// A convolution on a device.
 #[derive(Clone, Copy, Debug)]
@@ -132,21 +140,25 @@ impl Convolution<'_> {
             .i32(i32::from(reflect))
     }
 
-    /// Weights in the order in which a product reads them: rows of (tap, padded channel).
+    /// Weights in the order in which a product reads them: rows of (tap, padded channel). Those of the gradient of
+    /// an input with phases in a row are transposed.
     fn pack(
         &self,
         weight: &Span,
         channels: usize,
-        transposed: bool,
+        input_phases: Option<usize>,
         room: &mut Room<'_>,
     ) -> Result<Span, DeviceError> {
         let g = &self.geometry;
+        let transposed = input_phases.is_some();
         let rows = if transposed { g.input.c } else { g.output.c };
         let packed = room.take(g.packed(rows, channels));
         let args = Args::new().span(weight).span(&packed);
         let args = args.i32(int(g.output.c)).i32(int(g.input.c));
-        let args = args.i32(int(g.kernel * g.kernel)).i32(int(channels));
-        // SAFETY: the kernel reads every weight and writes rows × taps × padded channels.
+        let args = args.i32(int(g.kernel)).i32(int(input_phases.unwrap_or(1)));
+        let args = args.i32(int(channels));
+        // SAFETY: the kernel reads every weight and writes rows × taps × padded channels, each once: phases are a
+        // partition of the taps.
         unsafe {
             let launch = Launch::over(packed.len());
             self.device
@@ -165,7 +177,7 @@ impl Convolution<'_> {
     ) -> Result<(), DeviceError> {
         let (g, mut room) = (&self.geometry, Room::new(scratch));
         let map = self.padded(x, g.input, self.channels(g.input), &mut room)?;
-        let packed = self.pack(weight, map.dims.c, false, &mut room)?;
+        let packed = self.pack(weight, map.dims.c, None, &mut room)?;
         let from = Gather {
             map: &map,
             positions: g.output,
@@ -193,32 +205,36 @@ impl Convolution<'_> {
         mut room: Room<'_>,
     ) -> Result<(), DeviceError> {
         let g = &self.geometry;
-        let packed = self.pack(weight, output_grad.dims.c, true, &mut room)?;
-        let (positions, padding, to) = match g.reflects() {
-            true => {
-                let to = room.take(g.padded().len());
-                (g.padded(), Padding::Zero(0), to)
-            }
-            false => (
-                g.input,
-                Padding::Zero(g.padding.width()),
-                input_grad.clone(),
-            ),
+        let (positions, padding) = match g.reflects() {
+            true => (g.padded(), Padding::Zero(0)),
+            false => (g.input, Padding::Zero(g.padding.width())),
         };
         let from = Gather {
             map: output_grad,
             positions,
             padding,
         };
+        let version = match g.stride > LONGEST_STRIDE {
+            true => Version::V1,
+            false => self.of_maps(&from, g.input.c),
+        };
+        let phases = version.phases(g.stride);
+        let channels = output_grad.dims.c;
+        let packed = self.pack(weight, channels, Some(phases), &mut room)?;
+        let to = match g.reflects() {
+            true => room.take(positions.len()),
+            false => input_grad.clone(),
+        };
         let args = Args::new().span(&output_grad.span).span(&packed).span(&to);
         let args = args.i32(int(g.input.c));
-        let rows = positions.n * positions.area();
-        let version = self.of_maps(&from, g.input.c);
+        // Of the largest phase, that of the first position.
+        let Dims { n, h, w, .. } = positions;
+        let rows = n * h.div_ceil(phases) * w.div_ceil(phases);
         for part in INPUT_GRADIENT.parts(version, g.input.c, from.in_halves()) {
             let args = self.gather(args.clone().i32(int(part.first)), &from);
-            let launch = part.launch(rows, 1);
+            let launch = part.launch(rows, phases * phases);
             // SAFETY: as for the output, with the gradient of the output as the map and the positions of
-            // the (padded) input.
+            // the (padded) input, each of which belongs to one phase.
             unsafe { self.device.launch(part.kernel, launch, args)? };
         }
         match g.reflects() {
@@ -279,15 +295,32 @@ impl Convolution<'_> {
                     .launch(part.kernel, launch, self.gather(args, &from))?;
             }
         }
-        let sum = Args::new().span(&partials).span(weight_grad);
-        let sum = sum.i32(int(shares)).i32(int(g.output.c));
-        let sum = sum.i32(int(g.input.c)).i32(int(channels));
-        // SAFETY: the kernel reads the partial results and touches every weight's gradient.
-        unsafe {
-            let launch = Launch::over(g.weights());
-            let sum = sum.i32(int(g.kernel * g.kernel));
-            self.device.launch(&ADD_PARTIALS, launch, sum)
-        }
+        self.add_partials(&partials, (shares, channels), weight_grad)
+    }
+
+    /// Adds so many partial results, with so many channels of the input, to the gradient of the weights.
+    fn add_partials(
+        &self,
+        partials: &Span,
+        (shares, channels): (usize, usize),
+        weight_grad: &Span,
+    ) -> Result<(), DeviceError> {
+        let g = &self.geometry;
+        let args = Args::new().span(partials).span(weight_grad);
+        let args = args.i32(int(shares)).i32(int(g.output.c));
+        let args = args.i32(int(g.input.c)).i32(int(channels));
+        let args = args.i32(int(g.kernel * g.kernel));
+        let (kernel, launch) = match shares >= MANY_PARTIALS {
+            true => {
+                let blocks = g.weights().div_ceil(32) as u32;
+                let block = Launch::linear(1, Launch::THREADS);
+                let grid = [blocks, 1, 1];
+                (&ADD_MANY_PARTIALS, Launch { grid, ..block })
+            }
+            false => (&ADD_PARTIALS, Launch::over(g.weights())),
+        };
+        // SAFETY: the kernels read the partial results and touch every weight's gradient.
+        unsafe { self.device.launch(kernel, launch, args) }
     }
 
     /// Adds the gradient with respect to the bias.

@@ -277,6 +277,22 @@ pub fn cases() -> Vec<Case> {
         case(dims(2, 9, 8, 64), 1, 3, 2, Reflect(1)),
         case(dims(1, 5, 4, 144), 80, 3, 1, Zero(1)),
         case(dims(1, 4, 5, 64), 192, 1, 1, Zero(0)),
+        // Phases of the input of several strides, some without taps, positions, or both; channels of half a step of
+        // a device's depth, and others.
+        case(dims(2, 8, 9, 16), 16, 4, 2, Zero(1)),
+        case(dims(3, 9, 8, 6), 20, 4, 2, Zero(2)),
+        case(dims(2, 10, 10, 16), 32, 7, 2, Zero(3)),
+        case(dims(2, 10, 11, 20), 16, 3, 3, Zero(1)),
+        case(dims(2, 11, 9, 5), 10, 4, 3, Zero(2)),
+        case(dims(1, 12, 10, 16), 16, 7, 3, Zero(2)),
+        case(dims(2, 8, 10, 16), 48, 1, 3, Zero(0)),
+        case(dims(2, 5, 6, 16), 16, 1, 2, Zero(1)),
+        case(dims(2, 11, 10, 16), 16, 4, 3, Reflect(2)),
+        case(dims(3, 2, 7, 4), 16, 2, 5, Zero(0)),
+        case(dims(9, 10, 12, 16), 16, 3, 2, Zero(0)),
+        case(dims(1, 2, 301, 4), 6, 1, 300, Zero(0)),
+        // Twenty partial sums of a device's weight gradient.
+        case(dims(5, 32, 32, 3), 5, 3, 1, Zero(1)),
     ]
 }
 

@@ -11,7 +11,7 @@ pub(super) struct Pass {
     v2_tf32: [Tile; 2],
     v3: [Tile; 4],
     /// For maps whose channels are no multiple of half a step of depth; the gradient of the weights needs none.
-    v3_any: Option<Tile>,
+    v3_any: Option<[Tile; 2]>,
 }
 
 /// A kernel, and the columns of the result that each of its blocks computes.
@@ -37,6 +37,12 @@ macro_rules! tile {
     };
 }
 
+macro_rules! any {
+    ($pass:literal) => {
+        Some([tile!($pass, "v3_any", 64), tile!($pass, "v3_any_32", 32)])
+    };
+}
+
 macro_rules! pass {
     ($pass:literal, $any:expr) => {
         Pass {
@@ -54,11 +60,9 @@ macro_rules! pass {
     };
 }
 
-pub(super) static FORWARD: Pass = pass!("convolve", Some(tile!("convolve", "v3_any", 64)));
-pub(super) static INPUT_GRADIENT: Pass = pass!(
-    "convolve_input_gradient",
-    Some(tile!("convolve_input_gradient", "v3_any", 64))
-);
+pub(super) static FORWARD: Pass = pass!("convolve", any!("convolve"));
+pub(super) static INPUT_GRADIENT: Pass =
+    pass!("convolve_input_gradient", any!("convolve_input_gradient"));
 pub(super) static WEIGHT_GRADIENT: Pass = pass!("convolve_weight_gradient", None);
 
 impl Pass {
@@ -99,7 +103,7 @@ impl Pass {
             (Version::V1, _) => &self.v1,
             (Version::V2, _) => &self.v2,
             (Version::V2Tf32, _) => &self.v2_tf32,
-            (_, Some(any)) if !halves => std::slice::from_ref(any),
+            (_, Some(any)) if !halves => any,
             (Version::V3Narrow, _) => &self.v3[1..],
             (Version::V3Wide, _) => &self.v3,
         }
@@ -146,8 +150,12 @@ mod tests {
         );
         assert_eq!(parts(V3Narrow, 17, true), [("v3_32", 0, 1)]);
         assert_eq!(parts(V3Narrow, 3, true), [("v3_16", 0, 1)]);
-        assert_eq!(parts(V3Narrow, 3, false), [("v3_any", 0, 1)]);
-        assert_eq!(parts(V3Wide, 131, false), [("v3_any", 0, 3)]);
+        assert_eq!(parts(V3Narrow, 3, false), [("v3_any_32", 0, 1)]);
+        assert_eq!(parts(V3Narrow, 33, false), [("v3_any", 0, 1)]);
+        assert_eq!(
+            parts(V3Wide, 131, false),
+            [("v3_any", 0, 2), ("v3_any_32", 128, 1)]
+        );
         assert_eq!(parts(V2, 131, true), [("v2", 0, 3)]);
         assert_eq!(parts(V1, 64, true), [("v1", 0, 1)]);
         assert_eq!(parts(V1, 33, false), [("v1", 0, 1)]);

@@ -13,12 +13,15 @@ pub(super) const ROWS: usize = 128;
 pub(super) const DEPTH: usize = 32;
 /// With a multiple of so many channels, every position of a map begins at a multiple of 16 bytes.
 const ALIGNED: usize = 4;
-/// Blocks that fill a card; a function of the shapes alone cuts long sums into as many.
+/// Blocks that are on a card at the same time, a wave: two on each of 132 multiprocessors. Sums are cut to fill
+/// waves by a function of the shapes alone, so that they are the same on every card.
 const BLOCKS: usize = 264;
 /// Fewer blocks leave some multiprocessors of a card without any.
 const FEW: usize = BLOCKS / 2;
-/// Positions below which a sum over them is not cut any further.
-const SHORTEST: usize = 256;
+/// What a partial result costs, in positions that its block could sum in that time: it is written and read again,
+/// 8 bytes an element, and a position takes 2 operations an element. Of a card that does 64 operations in the time
+/// of a byte (bfloat16; fewer in single precision) these are 256 positions. Shorter sums are not cut.
+const CUT: usize = 256;
 /// Elements of partial results, at most.
 const PARTIALS: usize = 32 << 20;
 
@@ -83,6 +86,16 @@ impl Version {
         }
     }
 
+    /// Into how many phases in a row the gradient of an input is cut: positions that lie a stride apart have reached
+    /// the output through the same taps, a stride apart, too. The plain version goes through all taps of all
+    /// positions, which is (stride)² times the work, and is the measure of the others.
+    pub(super) const fn phases(self, stride: usize) -> usize {
+        match self {
+            Self::V1 => 1,
+            Self::V2 | Self::V2Tf32 | Self::V3Narrow | Self::V3Wide => stride,
+        }
+    }
+
     /// Blocks for a result of rows × columns, without those for fewer columns than a tile has.
     const fn tiles(self, rows: usize, columns: usize) -> usize {
         let across = columns / self.columns();
@@ -143,18 +156,38 @@ impl Geometry {
     /// Tiles of the weight gradient, and into how many sums each may be cut at most.
     fn cuts(&self, version: Version) -> (usize, usize) {
         let fitting = (PARTIALS / self.partial()).max(1);
-        let most = self.positions().div_ceil(SHORTEST).min(fitting);
+        let most = self.positions().div_ceil(CUT).min(fitting);
         (
             version.tiles(self.padded_fan_in(), self.output.c),
             most.max(1),
         )
     }
 
-    /// Positions that a block of the weight gradient sums, in whole steps of depth.
+    /// Positions that a block of the weight gradient sums, in whole steps of depth: the share of as many sums as
+    /// cost the least, the fewest of them.
     pub(super) fn share(&self, version: Version) -> usize {
         let (tiles, most) = self.cuts(version);
-        let shares = BLOCKS.div_ceil(tiles).clamp(1, most);
+        let mut best = (self.cost(tiles, 1), 1);
+        for shares in 2..=most {
+            // No number of shares from here on can be cheaper, not even in full waves.
+            if tiles * (self.positions() + shares * CUT) >= best.0 {
+                break;
+            }
+            best = best.min((self.cost(tiles, shares), shares));
+        }
+        self.share_of(best.1)
+    }
+
+    fn share_of(&self, shares: usize) -> usize {
         self.positions().div_ceil(shares).next_multiple_of(DEPTH)
+    }
+
+    /// What sums in so many shares of so many tiles cost, in positions of a block: a wave, full or not, takes as
+    /// long as each of its blocks sums, and every block's partial result goes through memory.
+    fn cost(&self, tiles: usize, shares: usize) -> usize {
+        let share = self.share_of(shares);
+        let blocks = tiles * self.positions().div_ceil(share);
+        blocks.next_multiple_of(BLOCKS) * share + blocks * CUT
     }
 
     /// Partial results of the weight gradient.
@@ -228,6 +261,70 @@ mod tests {
             assert!(partials <= g.device_scratch_len(), "{version}");
         }
         assert!(g.shares(Version::V3Wide) > g.shares(Version::V3Narrow));
+    }
+
+    /// ResNet-18's layers on 256 pictures of 32 × 32.
+    fn resnet18() -> Vec<Geometry> {
+        let layer = |size, channels, out, kernel, stride| {
+            let input = Dims::new(256, size, size, channels);
+            Geometry::new(input, out, kernel, stride, Padding::Zero(kernel / 2))
+        };
+        let mut layers = vec![layer(32, 3, 64, 3, 1), layer(32, 64, 64, 3, 1)];
+        for (size, channels) in [(32, 64), (16, 128), (8, 256)] {
+            layers.extend([
+                layer(size, channels, 2 * channels, 3, 2),
+                layer(size, channels, 2 * channels, 1, 2),
+                layer(size / 2, 2 * channels, 2 * channels, 3, 1),
+            ]);
+        }
+        layers
+    }
+
+    #[test]
+    fn weight_gradients_fill_their_waves() {
+        // Tiles of 128 × 64, and the shares into which their sums are cut.
+        let want = [
+            (1, 256),
+            (5, 52),
+            (10, 26),
+            (2, 128),
+            (18, 14),
+            (36, 7),
+            (4, 64),
+            (72, 7),
+            (144, 3),
+            (16, 16),
+            (288, 4),
+        ];
+        for (g, want) in resnet18().into_iter().zip(want) {
+            let (tiles, most) = g.cuts(Version::V3Narrow);
+            let shares = g.shares(Version::V3Narrow);
+            assert_eq!((tiles, shares), want, "{}→{}", g.input, g.output);
+            let summed = tiles * g.positions();
+            let waves = (tiles * shares).next_multiple_of(BLOCKS) * g.share(Version::V3Narrow);
+            // Where sums are long, hardly any room of a wave stays empty.
+            let room = if most > 16 { 1.07 } else { 1.25 };
+            assert!(
+                waves as f64 <= room * summed as f64,
+                "{}→{}",
+                g.input,
+                g.output
+            );
+        }
+    }
+
+    #[test]
+    fn no_other_number_of_shares_is_cheaper() {
+        let odd = Geometry::new(Dims::new(7, 61, 43, 19), 131, 3, 1, Padding::Zero(1));
+        let few = same_size(Dims::new(1, 3, 3, 64), 64, 1);
+        for g in resnet18().into_iter().chain([odd, few]) {
+            for version in Version::ALL {
+                let (tiles, most) = g.cuts(version);
+                let chosen = g.cost(tiles, g.shares(version));
+                let cheapest = (1..=most).map(|shares| g.cost(tiles, shares)).min();
+                assert_eq!(Some(chosen), cheapest, "{version} {}→{}", g.input, g.output);
+            }
+        }
     }
 
     #[test]
