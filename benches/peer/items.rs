@@ -2,7 +2,7 @@
 
 use super::files::{RECORDINGS, RECORDS};
 use super::layers::{LayerShape, layers};
-use super::steps::{BATCH, Task, update_name};
+use super::steps::{BATCH, Task};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use viewmaker::config::Update;
@@ -162,7 +162,7 @@ fn step_items() -> Result<Vec<Item>> {
         for update in [Update::Simultaneous, Update::Alternating] {
             let stats = |ChannelStats { mean, std }| (mean, std);
             items.push(Item {
-                name: format!("step-{}/{}", task.name(), update_name(update)),
+                name: format!("step-{}/{}", task.name(), update.word()),
                 work: Work::Step(StepWork {
                     task,
                     update,

@@ -78,7 +78,7 @@ impl Task {
         let mut set = Layer::default();
         for assignment in [
             format!("train.batch_size={BATCH}"),
-            format!("train.update={}", update_name(update)),
+            format!("train.update={}", update.word()),
             format!("encoder.name={}", self.encoder()),
         ] {
             set.add_assignment(&assignment, schema())?;
@@ -93,14 +93,6 @@ impl Task {
     pub fn networks(self) -> Result<Networks> {
         let config = self.config(Update::Simultaneous)?;
         Networks::build(&config, self.input(), self.after_view().as_ref())
-    }
-}
-
-/// The name of a schedule in configurations.
-pub const fn update_name(update: Update) -> &'static str {
-    match update {
-        Update::Alternating => "alternating",
-        Update::Simultaneous => "simultaneous",
     }
 }
 

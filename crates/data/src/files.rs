@@ -218,6 +218,15 @@ fn count_kinds<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<String> {
         .collect()
 }
 
+/// `unlabelled`, `1 class`, `2 classes`.
+pub(crate) fn classes(count: usize) -> String {
+    match count {
+        0 => "unlabelled".to_owned(),
+        1 => "1 class".to_owned(),
+        n => format!("{n} classes"),
+    }
+}
+
 /// `1 file`, `2 files`.
 pub(crate) fn plural(count: usize, noun: &str) -> String {
     let s = if count == 1 { "" } else { "s" };

@@ -7,7 +7,7 @@ use crate::eval::Probe;
 use crate::eval::spread::mean_and_deviation;
 use crate::run::RunSummary;
 use Read::{Probed, Summary};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// A column of results.
@@ -260,6 +260,32 @@ impl Table {
         out
     }
 
+    /// The rows for programs: settings, finished and planned seeds, and of every metric that was measured its
+    /// mean and sample standard deviation (`null` for one seed), parts of 1 as they are.
+    pub fn to_json(&self) -> Value {
+        let row = |row: &Row| {
+            let keys = std::iter::once("modality").chain(self.keys.iter().map(String::as_str));
+            let settings: Map<String, Value> = keys
+                .zip(&row.settings)
+                .map(|(key, value)| (key.to_owned(), json!(value)))
+                .collect();
+            let measured = METRICS
+                .iter()
+                .zip(&row.results)
+                .filter_map(|(metric, result)| {
+                    let (mean, std) = (*result)?;
+                    Some((metric.name.to_owned(), json!({"mean": mean, "std": std})))
+                });
+            json!({
+                "settings": settings,
+                "seeds": row.finished,
+                "seeds_planned": row.planned,
+                "results": measured.collect::<Map<String, Value>>(),
+            })
+        };
+        self.rows.iter().map(row).collect()
+    }
+
     /// A Markdown table for people; accuracies in per cent.
     pub fn to_markdown(&self) -> String {
         let shown: Vec<usize> = (0..METRICS.len())
@@ -326,7 +352,6 @@ fn markdown_line(cells: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::config::Layer;
-    use serde_json::json;
     use std::path::Path;
 
     fn table() -> Table {
@@ -359,6 +384,23 @@ mod tests {
             | image | l2 | 25.0 % | 1 of 3 |\n\n\
             Mean ± standard deviation over seeds.\n";
         assert_eq!(table().to_markdown(), expected);
+    }
+
+    #[test]
+    fn rows_are_for_programs() {
+        let rows = table().to_json();
+        let accuracy = |row: usize| rows[row]["results"]["knn_accuracy"].clone();
+        assert_eq!(
+            rows[0]["settings"],
+            json!({"modality": "image", "viewmaker.norm": "l1"})
+        );
+        assert!((accuracy(0)["mean"].as_f64().unwrap() - 0.6).abs() < 1e-12);
+        assert!((accuracy(0)["std"].as_f64().unwrap() - 0.1).abs() < 1e-12);
+        assert_eq!(accuracy(1), json!({"mean": 0.25, "std": null}));
+        assert_eq!(
+            (&rows[1]["seeds"], &rows[1]["seeds_planned"]),
+            (&json!(1), &json!(3))
+        );
     }
 
     #[test]

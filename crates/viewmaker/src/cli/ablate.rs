@@ -78,6 +78,7 @@ pub(super) fn run(args: AblateArgs, interrupt: &Interrupt) -> Result<()> {
             true => output::print_json(&json!({
                 "event": "result",
                 "table": csv,
+                "rows": table.to_json(),
                 "markdown": table.to_markdown(),
             }))?,
             false => output::print(table.to_markdown().trim_end())?,

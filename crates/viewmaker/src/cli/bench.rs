@@ -106,10 +106,10 @@ fn step(args: &StepArgs) -> Result<()> {
     let memory = measured.device_megabytes;
     let memory = memory.map(|mb| format!(", {mb:.0} MB of device memory in use"));
     output::print(&format!(
-        "{}\nbatch of {} × {c}×{h}×{w}, {:?} updates: {} a step, {:.0} examples/s{}",
+        "{}\nbatch of {} × {c}×{h}×{w}, {} updates: {} a step, {:.0} examples/s{}",
         opened.message,
         measured.batch,
-        measured.update,
+        measured.update.word(),
         times(measured.step),
         measured.examples_per_second,
         memory.unwrap_or_default()

@@ -105,7 +105,7 @@ fn configure(args: &TrainArgs) -> Result<(Config, Vec<String>)> {
     let before = RunDir::read_config(folder)?;
     let config = args.settings.resolve_over(&RunDir::config_path(folder))?;
     before.check_continues_as(&config)?;
-    let notes = before.rounding_changes(&config);
+    let notes = before.remarks_on_continuing(&config);
     Ok((config, notes))
 }
 

@@ -17,6 +17,9 @@ const FREE: &[&str] = &[
 /// processor and cards, and the processor has `f32` alone.
 const ROUNDING: &[&str] = &["device", "precision"];
 
+/// Where the data lie. A run cannot tell whether they are the same in another place, and says so.
+const PLACE: &str = "data.path";
+
 /// Sections of which every key may change.
 const FREE_SECTIONS: &[&str] = &["eval."];
 
@@ -26,9 +29,11 @@ impl Config {
     /// # Errors
     /// Names the first key that differs and must not.
     pub fn check_continues_as(&self, now: &Self) -> Result<(), ConfigError> {
+        let moved = self.data.path.is_some() && now.data.path.is_some();
         self.check_equal(now, |key| {
             FREE.contains(&key)
                 || ROUNDING.contains(&key)
+                || (key == PLACE && moved)
                 || FREE_SECTIONS.iter().any(|section| key.starts_with(section))
         })
     }
@@ -43,8 +48,8 @@ impl Config {
     }
 
     /// What a run that was started with `self` and goes on with `now` has to say about its bits: a
-    /// sentence for each key that changes how numbers are rounded.
-    pub fn rounding_changes(&self, now: &Self) -> Vec<String> {
+    /// sentence for each key that changes how numbers are rounded, and one for data in another place.
+    pub fn remarks_on_continuing(&self, now: &Self) -> Vec<String> {
         let (before, after) = (to_table(self), to_table(now));
         let changes = ROUNDING.iter().filter_map(|key| {
             let (old, new) = (get(&before, key)?, get(&after, key)?);
@@ -54,7 +59,16 @@ impl Config {
             );
             (old != new).then_some(change)
         });
-        changes.collect()
+        let mut remarks: Vec<String> = changes.collect();
+        let place = |table| get(table, PLACE).map_or("embedded".to_owned(), ToString::to_string);
+        let (old, new) = (place(&before), place(&after));
+        if old != new {
+            remarks.push(format!(
+                "going on with the data in {new}; before: {old}. They must be the same examples for the run to \
+                 go on as it began"
+            ));
+        }
+        remarks
     }
 
     fn check_equal(&self, now: &Self, is_free: impl Fn(&str) -> bool) -> Result<(), ConfigError> {

@@ -178,6 +178,16 @@ pub enum Update {
     Simultaneous,
 }
 
+impl Update {
+    /// The word in a configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Alternating => "alternating",
+            Self::Simultaneous => "simultaneous",
+        }
+    }
+}
+
 /// The section `optim`: one optimiser per player.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -17,7 +17,13 @@ impl<'t> Source<'t> {
     pub(crate) fn parse(text: &'t str, path: &Path) -> Result<(Table, Self), ConfigError> {
         let syntax = |error: toml::de::Error| ConfigError::Syntax {
             origin: origin(text, path, error.span().map_or(0, |span| span.start)),
-            message: error.message().to_owned(),
+            message: match (
+                error.message(),
+                error.span().and_then(|span| text.get(span)),
+            ) {
+                ("duplicate key", Some(key)) => format!("the key `{key}` stands there twice"),
+                (message, _) => message.to_owned(),
+            },
         };
         let values: Table = toml::from_str(text).map_err(syntax)?;
         let keys = DeTable::parse(text).map_err(syntax)?.into_inner();

@@ -336,15 +336,33 @@ fn a_run_goes_on_with_the_same_settings_only() {
     );
 }
 
+#[test]
+fn data_may_have_moved_but_not_come_or_gone() {
+    let of = |set: &[&str]| image(set).unwrap();
+    let (old, new) = (
+        of(&["data.path=/old/pictures"]),
+        of(&["data.path=/new/pictures"]),
+    );
+    old.check_continues_as(&new).unwrap();
+    let said = old.remarks_on_continuing(&new);
+    assert_eq!(said.len(), 1);
+    let start = "going on with the data in \"/new/pictures\"; before: \"/old/pictures\". ";
+    assert!(said[0].starts_with(start), "{said:?}");
+    for (before, now) in [(&old, of(&[])), (&of(&[]), new)] {
+        let error = before.check_continues_as(&now).unwrap_err().to_string();
+        assert!(error.starts_with("data.path = "), "{error}");
+    }
+}
+
 /// A run may move between machines, and says so: its bits are no longer those of an unmoved one.
 #[test]
 fn a_run_that_is_rounded_otherwise_says_so() {
     let before = image(&["device=cuda", "precision=bf16"]).unwrap();
     let threads = image(&["device=cuda", "precision=bf16", "threads=1"]).unwrap();
-    assert!(before.rounding_changes(&threads).is_empty());
+    assert!(before.remarks_on_continuing(&threads).is_empty());
     let now = image(&["device=cpu"]).unwrap();
     before.check_continues_as(&now).unwrap();
-    let said = before.rounding_changes(&now);
+    let said = before.remarks_on_continuing(&now);
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].starts_with("going on with device = \"cpu\"; before: \"cuda\". "));
     assert!(said[1].starts_with("going on with precision = \"f32\"; before: \"bf16\". "));

@@ -157,7 +157,12 @@ fn gallery(request: &Request<'_>, recipe: Option<&Recipe>) -> Result<Gallery> {
         let class = dataset
             .label(*index)
             .and_then(|c| request.class_names.get(c as usize));
-        class.cloned().unwrap_or_else(|| format!("example {index}"))
+        let file = dataset.file(*index);
+        let name = file.as_deref().and_then(|file| file.file_name()?.to_str());
+        class
+            .cloned()
+            .or_else(|| name.map(str::to_owned))
+            .unwrap_or_else(|| format!("example {index}"))
     };
     let inputs = match recipe {
         Some(recipe) => inputs(request, recipe, &indices)?,

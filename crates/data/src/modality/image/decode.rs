@@ -126,6 +126,11 @@ fn reader<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageReader<Cursor<&'a [u8
 }
 
 fn damaged(path: &Path, error: &image::ImageError) -> DataError {
+    if let image::ImageError::Limits(_) = error {
+        let why =
+            "is too large to be decoded: pictures may take 512 MiB of memory; make it smaller";
+        return DataError::unusable(path, why.to_owned());
+    }
     DataError::format(
         path,
         "picture data",

@@ -13,6 +13,7 @@ pub use config::{HeldOut, SensorConfig};
 pub use spectrogram::{LogPowerSpectrogram, POWER_OFFSET, normalize};
 
 use super::{Modality, Rendering, SpectrogramAxes};
+use crate::files::classes;
 use crate::stats::channel_stats;
 use crate::{ChannelStats, DataConfig, DataError, Dataset, Splits};
 use config::Geometry;
@@ -211,12 +212,12 @@ fn describe(
         remark => format!("; {remark}"),
     };
     format!(
-        "{}: {} training windows, {} held out, {} classes, {channels}×{rows}×{frames} \
+        "{}: {} training windows, {} held out, {}, {channels}×{rows}×{frames} \
          ({} steps at {} Hz); {how}{remark}",
         corpus.format,
         train.len(),
         test.len(),
-        corpus.classes.len(),
+        classes(corpus.classes.len()),
         geometry.window,
         geometry.rate_hz,
     )

@@ -9,7 +9,7 @@ use super::settings::{PublishedStats, Settings, Window};
 use super::spectrograms::Spectrograms;
 use super::synth::{self, SpokenDigits};
 use crate::dataset::evenly_spaced;
-use crate::files::plural;
+use crate::files::{classes, plural};
 use crate::stats::channel_stats;
 use crate::{ChannelStats, DataConfig, DataError, Dataset, Splits, Subset};
 use std::path::Path;
@@ -147,11 +147,7 @@ impl Opened {
         let train = subset(&self.raw, &stats, &self.train);
         let test = subset(&self.raw, &stats, &self.held_out);
         let [_, bands, frames] = train.shape();
-        let classes = match class_names.len() {
-            0 => "unlabelled".to_owned(),
-            1 => "1 class".to_owned(),
-            n => format!("{n} classes"),
-        };
+        let classes = classes(class_names.len());
         let description = format!(
             "speech: {about}; {} to train on, {} held out, {classes}; 1 × {bands} × {frames} \
              log-mel of {:.1} s at {} Hz, mean {:.3} dB, deviation {:.3} dB",
