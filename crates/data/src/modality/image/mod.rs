@@ -131,10 +131,7 @@ fn finish(
         None => channel_stats(&*train, DEFAULT_SAMPLE)?,
     };
     let [c, h, w] = train.shape();
-    let classes = match class_names.len() {
-        0 => "unlabelled".to_owned(),
-        count => format!("{count} classes"),
-    };
+    let classes = files::classes(class_names.len());
     let description = format!(
         "{format}: {} training and {} held-out pictures of {c}×{h}×{w}, {classes}",
         train.len(),
