@@ -132,8 +132,8 @@ fn restore(trainer: &mut Trainer<'_>, run: &mut RunDir, ui: &mut dyn Ui) -> Resu
             let (done, total) = (latest.checkpoint.step, trainer.total_steps());
             if done > total {
                 return Err(Error::usage(format!(
-                    "--resume: {done} steps are done, and {total} are asked for: give --epochs or --steps of \
-                     more, or train anew"
+                    "--resume: {done} steps are done, and {total} are asked for: ask for more with --epochs or \
+                     --steps, or train anew"
                 )));
             }
             trainer.restore(&latest.checkpoint)?;

@@ -73,9 +73,6 @@ pub struct LinearResult {
     pub train_accuracy: f64,
     /// Mean cross-entropy of the last epoch.
     pub train_loss: f64,
-    /// By how much it fell over the last tenth of the epochs, as a part of what it was; `None` where there
-    /// were too few. Far from 0, the probe was stopped before it had learned what the features hold.
-    pub still_falling: Option<f64>,
     /// Training examples.
     pub train_examples: usize,
     /// Test examples.
@@ -142,14 +139,6 @@ pub struct Evaluation<'a> {
     pub kept: Option<&'a KeptFeatures>,
 }
 
-/// By how much losses of epochs fell over the last tenth of them, as a part of what they were.
-fn fall(losses: &[f64]) -> Option<f64> {
-    let tenth = losses.len() / 10;
-    let [.., last] = losses else { return None };
-    let before = losses[losses.len() - 1 - tenth];
-    (tenth > 0).then(|| (before - last) / before)
-}
-
 impl Evaluation<'_> {
     /// Accuracy of weighted nearest neighbours on the pooled features; `None` without labels.
     ///
@@ -205,20 +194,19 @@ impl Evaluation<'_> {
             false => None,
         };
         let mut classifier = LinearClassifier::new(clean.dim, classes, probe.seed);
-        let mut losses = Vec::new();
+        let mut train_loss = 0.0;
         for epoch in 0..probe.epochs {
             let views = match on_views {
                 true => Some(self.embed_views(layer, recipe.as_ref(), epoch)?),
                 false => None,
             };
             let train = views.as_ref().unwrap_or(&clean);
-            let loss = classifier.epoch(train, &probe, epoch, self.interrupt)?;
-            losses.push(loss);
+            train_loss = classifier.epoch(train, &probe, epoch, self.interrupt)?;
             ui.on_task(&TaskReport {
                 task: "linear probe",
                 done: epoch + 1,
                 total: probe.epochs,
-                detail: &format!("cross-entropy {loss:.3}"),
+                detail: &format!("cross-entropy {train_loss:.3}"),
             });
         }
         let accuracies = classifier.accuracy(&test).zip(classifier.accuracy(&clean));
@@ -227,8 +215,7 @@ impl Evaluation<'_> {
             dim: clean.dim,
             accuracy,
             train_accuracy,
-            train_loss: losses.last().copied().unwrap_or(f64::NAN),
-            still_falling: fall(&losses),
+            train_loss,
             train_examples: clean.len(),
             test_examples: test.len(),
             settings: probe,

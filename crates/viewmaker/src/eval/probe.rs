@@ -57,7 +57,8 @@ impl Probe {
             Self::Knn => ("knn", "Votes of the nearest neighbours; takes seconds"),
             Self::Linear => (
                 "linear",
-                "A linear classifier by SGD, as in the paper: on pooled and on pre-pool features",
+                "A linear classifier by SGD with the paper's rate, on pooled and on pre-pool features; few \
+                 features want a larger eval.linear_lr",
             ),
             Self::Logistic => (
                 "logistic",

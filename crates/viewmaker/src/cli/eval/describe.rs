@@ -50,26 +50,13 @@ pub(super) fn linear(results: &[LinearResult]) -> Report {
             percent(result.accuracy),
             result.test_examples,
             percent(result.train_accuracy)
-        ) + &still_falling(result)
+        )
     });
     Report {
         name: Probe::Linear.name(),
         text: lines.collect::<Vec<_>>().join("\n"),
         results: results.iter().map(|r| result(Probe::Linear, r)).collect(),
         picture: None,
-    }
-}
-
-/// A remark where more epochs would have found more.
-fn still_falling(result: &LinearResult) -> String {
-    const ENDED: f64 = 0.01;
-    match result.still_falling {
-        Some(fall) if fall > ENDED => format!(
-            "\n  the cross-entropy still fell by {} over the last tenth of the epochs: a larger \
-             eval.linear_lr or eval.linear_epochs finds more, and --probe logistic needs neither",
-            percent(fall)
-        ),
-        _ => String::new(),
     }
 }
 
