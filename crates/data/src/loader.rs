@@ -25,8 +25,6 @@ pub struct Loader {
     order: Order,
     views: Option<Views>,
     shared: bool,
-    /// Seed of the draws at which examples are loaded; `None` for [`Draw::FIXED`].
-    draws: Option<u64>,
     buffers: Arc<Buffers>,
 }
 
@@ -42,7 +40,7 @@ struct Views {
 enum Order {
     /// A new random order every epoch; a last incomplete batch is left out.
     Shuffled { seed: u64 },
-    /// The order of the data set, every example once.
+    /// The order of the data set, every example once, at [`Draw::FIXED`].
     Sequential,
 }
 
@@ -67,8 +65,8 @@ impl Loader {
             );
             return Err(DataError::option("train.batch_size", batch_size, why));
         }
-        let loader = Self::new(dataset, batch_size, workers, Order::Shuffled { seed });
-        Ok(loader.drawn_from(seed))
+        let order = Order::Shuffled { seed };
+        Ok(Self::new(dataset, batch_size, workers, order))
     }
 
     /// Batches for evaluation: every example once, in order, at [`Draw::FIXED`]; the last batch may be
@@ -93,17 +91,7 @@ impl Loader {
             order,
             views: None,
             shared: false,
-            draws: None,
             buffers: Arc::default(),
-        }
-    }
-
-    /// Loads examples at a draw of `seed` that is another one in every epoch: other windows of recordings and
-    /// streams. Training always does; an evaluation only when it is told to.
-    pub fn drawn_from(self, seed: u64) -> Self {
-        Self {
-            draws: Some(seed),
-            ..self
         }
     }
 
@@ -148,7 +136,10 @@ impl Loader {
             dataset: Arc::clone(&self.dataset),
             buffers: Arc::clone(&self.buffers),
             order: self.order_of(epoch),
-            draw: self.draws.map_or(Draw::FIXED, |seed| Draw { seed, epoch }),
+            draw: match self.order {
+                Order::Shuffled { seed } => Draw { seed, epoch },
+                Order::Sequential => Draw::FIXED,
+            },
             making: self.views.as_ref().map(|views| Making {
                 recipe: Arc::clone(&views.recipe),
                 draw: Draw {

@@ -1,7 +1,7 @@
 //! Reading the file of an ablation: every mistake is an error with its line and key.
 
 use super::table::probes;
-use crate::config::{ConfigError, Layer, Origin, Source, modality_names, nearest, schema};
+use crate::config::{ConfigError, Layer, Origin, Source, meant, modality_names, schema};
 use crate::error::{Error, Result};
 use crate::eval::Probe;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl<'t> File<'t> {
             Some(key) => Err(ConfigError::UnknownKey {
                 origin: self.source.origin(&[key]),
                 key: key.clone(),
-                nearest: nearest(key, known()).into_iter().collect(),
+                nearest: meant(key, known()),
             }),
             None => Ok(()),
         }

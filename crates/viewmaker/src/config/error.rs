@@ -174,7 +174,7 @@ impl ConfigError {
 
 /// The `keys` that `written` may stand for: those whose last word it is, the shortest first, else the one most
 /// like it.
-pub(super) fn meant<'a>(written: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+pub(crate) fn meant<'a>(written: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
     let last = |key: &&str| key.rsplit('.').next() == Some(written);
     let mut named: Vec<&str> = keys.clone().filter(last).collect();
     named.sort_by_key(|key| key.split('.').count());
@@ -185,7 +185,7 @@ pub(super) fn meant<'a>(written: &str, keys: impl Iterator<Item = &'a str> + Clo
 }
 
 /// The candidate most like `word`, if any is like it at all.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const ALIKE: f64 = 0.75;
     candidates
         .into_iter()

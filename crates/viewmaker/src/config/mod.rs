@@ -22,7 +22,8 @@ mod write;
 
 pub use device::{Device, Precision};
 pub use docs::doc;
-pub use error::{ConfigError, Origin, WrongValue, nearest};
+pub(crate) use error::meant;
+pub use error::{ConfigError, Origin, WrongValue};
 pub use layer::{Entry, Layer};
 pub use preset::preset;
 pub use probes::*;

@@ -132,7 +132,7 @@ pub struct FreshViews<'a> {
     pub epoch: u64,
 }
 
-/// Embeds one fresh view of every (labelled) example, of windows drawn for this epoch.
+/// Embeds one fresh view of every (labelled) example; the examples are those that evaluations see.
 ///
 /// # Errors
 /// When an example cannot be loaded, a feature is not finite, or it is interrupted.
@@ -147,7 +147,7 @@ pub fn extract_views(
         mut noise,
         epoch,
     } = views;
-    let mut loader = loader(players, dataset, how)?.drawn_from(noise.seed);
+    let mut loader = loader(players, dataset, how)?;
     if let Some(recipe) = recipe {
         loader = loader.with_views(Arc::clone(recipe), 1, noise.seed);
     }

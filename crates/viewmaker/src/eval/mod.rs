@@ -329,3 +329,33 @@ impl Evaluation<'_> {
         extract_views(self.players, &self.splits.train, how, views)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ViewSource, preset};
+    use crate::pictures;
+    use crate::train::Trainer;
+    use viewmaker_exec::Machine;
+
+    #[test]
+    fn two_views_are_of_the_same_window() {
+        let mut config = preset("sensor");
+        config.data.options.embedded_train = 48;
+        config.data.options.embedded_test = 24;
+        config.train.batch_size = 8;
+        config.views.source = ViewSource::None.into();
+        let splits = pictures::open_data(&config).unwrap();
+        let trainer = Trainer::new(&config, &splits, &Machine::Cpu).unwrap();
+        let evaluation = Evaluation {
+            players: trainer.players(),
+            splits: &splits,
+            config: &config,
+            interrupt: &Interrupt::never(),
+            kept: None,
+        };
+        let [first, second] = evaluation.two_views(16).unwrap();
+        assert!(first.iter().any(|x| *x != 0.0));
+        assert!(first == second, "without views, both are the example");
+    }
+}
